@@ -1,0 +1,1 @@
+"""A completion, top to bottom: admission decides, a run produces, readers follow."""

@@ -1,0 +1,96 @@
+"""Admission: every check that a request must pass before anything is spent, in the order that callers can rely on."""
+
+from dataclasses import dataclass
+
+from domain import tokens
+from domain.chat import ChatRequest
+from domain.errors import RateLimited
+from domain.ports import Account, Hold, Ledger, RateLimiter, Tokenizer
+from domain.providers import Planner, Target
+from domain.rate import Verdict
+from domain.tenants import ANONYMOUS, Caller, Group
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request that may run: where it goes, what it may cost, and what was set aside for it.
+
+    ``estimate`` is what the tokens-per-minute meter was charged; ``completion_bound`` is the bound to send upstream
+    where the token policy lowers the request's own.
+    """
+
+    target: Target
+    account: Account
+    hold: Hold
+    prompt_tokens: int
+    estimate: int
+    completion_bound: int | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The checks of a completion. ``hold_seconds`` must outlast a run: its time in the queue and its whole answer."""
+
+    planner: Planner
+    tokenizer: Tokenizer
+    limiter: RateLimiter
+    ledger: Ledger
+    hold_seconds: float
+
+    async def admit(self, caller: Caller, request: ChatRequest, run_id: str) -> Admitted:
+        """Model, context window, group, key, rate, balance: the first that fails is what the caller is told.
+
+        Raises:
+            InvalidRequest, ModelNotSupported, ContextLengthExceeded, InvalidGroup, NoApiKey, RateLimited,
+            InsufficientTokens: in this order.
+            StoreUnavailable: rate or balance cannot be told, so nothing may be spent.
+        """
+        target = self.planner.plan(caller, request)
+        prompt_tokens = await self._count(target, request)
+        tokens.require_fit(target.model.context_window, prompt_tokens, request)
+        group = caller.tenant.group(caller.group)
+        target = self.planner.with_key(target, caller.tenant)
+        bound = self._bound(target, request, prompt_tokens)
+        estimate = tokens.rate_estimate(request, prompt_tokens, bound)
+        verdict = await self._take_rate(caller, estimate)
+        account, hold = await self._take_hold(caller, group, run_id, prompt_tokens, bound)
+        clamp = tokens.clamped_bound(
+            caller.tenant.policy, held=hold.amount, prompt_tokens=prompt_tokens, request=request
+        )
+        return Admitted(target, account, hold, prompt_tokens, estimate, clamp, verdict)
+
+    async def _count(self, target: Target, request: ChatRequest) -> int:
+        measure = tokens.measure(request, target.model.images)
+        return measure.overhead + await self.tokenizer.count(target.model.tokenizer, measure.texts)
+
+    def _bound(self, target: Target, request: ChatRequest, prompt_tokens: int) -> int:
+        return tokens.completion_bound(
+            request,
+            window=target.model.context_window,
+            max_output_tokens=target.model.max_output_tokens,
+            prompt_tokens=prompt_tokens,
+        )
+
+    async def _take_rate(self, caller: Caller, estimate: int) -> Verdict:
+        charges = caller.tenant.charges(estimate)
+        verdict = await self.limiter.take(caller.tenant.id, charges)
+        if not verdict.allowed:
+            raise RateLimited(verdict)
+        return verdict
+
+    async def _take_hold(
+        self, caller: Caller, group: Group, run_id: str, prompt_tokens: int, bound: int
+    ) -> tuple[Account, Hold]:
+        account = Account(caller.tenant.id, group.id, caller.user)
+        asked = tokens.reservation(caller.tenant.policy, prompt_tokens, bound)
+        hold = await self.ledger.hold(
+            account,
+            run_id,
+            wanted=asked.wanted,
+            least=asked.least,
+            initial=group.initial_tokens,
+            seconds=self.hold_seconds,
+            lasting=group.id != ANONYMOUS,
+        )
+        return account, hold

@@ -1,0 +1,62 @@
+"""The end of a run's log as this process knows it: what all its readers share.
+
+A reader is an index into one list. It costs no task and no connection beyond its own response.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from domain.runs import Ending, Run
+
+
+class Tail:
+    """A run's entries so far, and its ending once it has one. Written by one task, followed by any number.
+
+    ``live`` is False for a run whose answer comes whole: it has no entries, only an ending.
+    """
+
+    def __init__(self, run: Run, *, live: bool = True) -> None:
+        self.run = run
+        self.live = live
+        self.entries: list[bytes] = []
+        self.ending: Ending | None = None
+        self._bell: asyncio.Future[None] | None = None
+
+    def extend(self, entries: Sequence[bytes]) -> None:
+        """Add entries that the store has acknowledged, and wake the readers."""
+        self.entries.extend(entries)
+        self._ring()
+
+    def close(self, run: Run, ending: Ending) -> None:
+        """Tell the readers that nothing more comes. Only the first ending counts."""
+        if self.ending is None:
+            self.run = run
+            self.ending = ending
+            self._ring()
+
+    async def grown(self, seen: int, seconds: float | None = None) -> bool:
+        """Wait until there are more than ``seen`` entries, or an ending; False after ``seconds`` without."""
+        if len(self.entries) > seen or self.ending is not None:
+            return True
+        if self._bell is None:
+            self._bell = asyncio.get_running_loop().create_future()
+        # wait() leaves the bell alone when this reader is cancelled or gives up: it belongs to all of them.
+        await asyncio.wait((self._bell,), timeout=seconds)
+        return len(self.entries) > seen or self.ending is not None
+
+    async def ended(self, seconds: float | None = None) -> Ending | None:
+        """Wait for the ending; None after ``seconds`` without one."""
+        loop = asyncio.get_running_loop()
+        until = None if seconds is None else loop.time() + seconds
+        while self.ending is None:
+            left = None if until is None else until - loop.time()
+            if left is not None and left <= 0:
+                return None
+            await self.grown(len(self.entries), left)
+        return self.ending
+
+    def _ring(self) -> None:
+        if self._bell is not None:
+            if not self._bell.done():
+                self._bell.set_result(None)
+            self._bell = None

@@ -1,0 +1,80 @@
+"""What happened, for the journal: the domain states facts, an adapter makes log lines of them.
+
+No fact has room for message content, keys or tokens.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from domain.tenants import TenantId
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRequested:
+    """A caller whose tenant is known asked for a completion; its run will have this id if it is admitted."""
+
+    tenant: TenantId
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestServed:
+    """One HTTP request has its answer. ``route`` is the pattern, never the raw path; the tokens are those used."""
+
+    request_id: str
+    method: str
+    route: str
+    status_code: int
+    duration_ms: float
+    tenant: TenantId | None = None
+    provider: str | None = None
+    model: str | None = None
+    run_id: str | None = None
+    error_code: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    charged_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """A run reached a terminal state. ``detail`` is in our own words: a provider's body never comes here."""
+
+    run_id: str
+    tenant: TenantId
+    provider: str
+    model: str
+    status: str
+    seconds: float
+    charged_tokens: int
+    error_code: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementFailed:
+    """The ledger could not be told what a run cost within the time allowed. The hold will expire by itself."""
+
+    run_id: str
+    tenant: TenantId
+    cost_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFailed:
+    """The end of a run could not be written to the run store; only readers in this process learned it."""
+
+    run_id: str
+    tenant: TenantId
+
+
+@dataclass(frozen=True, slots=True)
+class Unexpected:
+    """A defect of ours. ``where`` names the loop or route; the exception's values are never logged."""
+
+    where: str
+    error: BaseException
+    request_id: str | None = None
+
+
+Fact: TypeAlias = CompletionRequested | RequestServed | RunEnded | SettlementFailed | RecordFailed | Unexpected

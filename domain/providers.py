@@ -1,0 +1,174 @@
+"""Providers as declared facts, and the plan: which of them answers, under which model name, with which key."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from domain.chat import ChatRequest
+from domain.errors import InvalidRequest, ModelNotSupported, NoApiKey, TenantMisconfigured
+from domain.models import Catalogue, Model, Offer
+from domain.tenants import Caller, Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """Where a provider's dialect of the API deviates from OpenAI's.
+
+    ``rename`` maps a body field to the provider's name for it; ``drop`` lists fields that it refuses;
+    ``stream_usage`` says whether usage in a stream must be asked for or comes by itself.
+    """
+
+    rename: Mapping[str, str] = field(default_factory=dict)
+    drop: tuple[str, ...] = ()
+    developer_role: str | None = None
+    stream_usage: Literal["ask", "given"] = "ask"
+    finish_reasons: Mapping[str, str] = field(default_factory=dict)
+    request_id_header: str = "x-request-id"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSpec:
+    """An OpenAI-compatible provider; the fields are those of ``config/providers.toml``."""
+
+    id: str
+    name: str
+    base_url: str
+    key: Literal["required", "optional"] = "required"
+    key_header: str = "Authorization"
+    key_prefix: str = "Bearer "
+    variables: tuple[str, ...] = ()
+    models: Literal["listed", "any"] = "listed"
+    default_model: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    quirks: Quirks = Quirks()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes: ``sent_model`` is the model's name there. ``key`` is None for a server without keys."""
+
+    provider: ProviderSpec
+    model: Model
+    sent_model: str
+    base_url: str = ""
+    key: str | None = field(default=None, repr=False)
+
+
+class ProviderRegistry:
+    """The providers that this gateway knows, by id."""
+
+    def __init__(self, specs: Mapping[str, ProviderSpec]) -> None:
+        self._specs = dict(specs)
+
+    def __contains__(self, provider_id: str) -> bool:
+        return provider_id in self._specs
+
+    def __iter__(self) -> Iterator[ProviderSpec]:
+        return iter(self._specs.values())
+
+    def get(self, provider_id: str) -> ProviderSpec | None:
+        return self._specs.get(provider_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Finds the target of a request in two steps, as admission needs them: the model first, its key later."""
+
+    registry: ProviderRegistry
+    catalogue: Catalogue
+
+    def plan(self, caller: Caller, request: ChatRequest) -> Target:
+        """The provider and the model that a request is for; no key yet.
+
+        Raises:
+            InvalidRequest: the body names an unknown provider, or nobody names a provider or a model.
+            ModelNotSupported: this tenant, group or provider does not have the model.
+        """
+        spec = self._provider(caller, request)
+        asked = request.model or caller.tenant.default_model or spec.default_model
+        if asked is None:
+            raise InvalidRequest(
+                "Missing required parameter: 'model'.", param="model", code="missing_required_parameter"
+            )
+        offer = self.offer(caller.tenant, spec, asked)
+        if offer is None or not _allowed(caller, asked, offer.model):
+            raise ModelNotSupported(asked)
+        return Target(spec, offer.model, offer.sent)
+
+    def offer(self, tenant: Tenant, spec: ProviderSpec, asked: str) -> Offer | None:
+        """The model of this name at this provider: the tenant's own models come first."""
+        own = tenant.own_models.get(asked)
+        sent = own.name_at(spec.id, asked) if own is not None else None
+        if own is not None and sent is not None:
+            return Offer(own, sent)
+        found = self.catalogue.find(spec.id, asked)
+        if found is None and spec.models == "any":
+            return Offer(Model(asked, owned_by=spec.id), asked)
+        return found
+
+    def models_for(self, caller: Caller) -> Iterator[Model]:
+        """The models that a caller may ask for: of the path's provider, else of all that the tenant has keys for."""
+        seen: set[str] = set()
+        for spec in self._usable(caller):
+            tenant = caller.tenant
+            own = (model for model in tenant.own_models.values() if spec.id in model.names)
+            for model in (*own, *self.catalogue.served_by(spec.id)):
+                if model.name not in seen and _allowed(caller, model.name, model):
+                    seen.add(model.name)
+                    yield model
+
+    def with_key(self, target: Target, tenant: Tenant) -> Target:
+        """The target with its address and the tenant's key.
+
+        Raises:
+            NoApiKey: the provider wants one and the tenant has none.
+            TenantMisconfigured: the tenant has not said what the provider's address needs.
+        """
+        keys = tenant.api_keys.get(target.provider.id, ())
+        if not keys and target.provider.key == "required":
+            raise NoApiKey(target.provider.name)
+        return replace(target, key=keys[0] if keys else None, base_url=_address(target.provider, tenant))
+
+    def _provider(self, caller: Caller, request: ChatRequest) -> ProviderSpec:
+        named = caller.provider or request.provider or caller.tenant.default_provider
+        if named is None:
+            raise InvalidRequest(
+                "Missing required parameter: 'provider'; this tenant has no default.",
+                param="provider",
+                code="missing_required_parameter",
+            )
+        spec = self.registry.get(named)
+        if spec is None:
+            raise InvalidRequest("Unknown provider", param="provider", code="provider_not_found")
+        return spec
+
+    def _usable(self, caller: Caller) -> Iterator[ProviderSpec]:
+        for spec in self.registry:
+            if caller.provider is not None:
+                if spec.id == caller.provider:
+                    yield spec
+            elif spec.id in caller.tenant.api_keys or spec.id == caller.tenant.default_provider:
+                yield spec
+
+
+def _allowed(caller: Caller, asked: str, model: Model) -> bool:
+    # A rule that names the model covers its aliases and its names at providers, and the other way round.
+    return caller.tenant.allows(asked, caller.group) or caller.tenant.allows(model.name, caller.group)
+
+
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+#: A placeholder stands for one DNS label or path segment: nothing that could lead the key to another host.
+_PLACEHOLDER_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
+
+
+def _address(spec: ProviderSpec, tenant: Tenant) -> str:
+    options = tenant.provider_options.get(spec.id, {})
+
+    def value(match: re.Match[str]) -> str:
+        given = options.get(match[1], "")
+        if not _PLACEHOLDER_VALUE.fullmatch(given):
+            raise TenantMisconfigured
+        return given
+
+    return _PLACEHOLDER.sub(value, spec.base_url)

@@ -1,0 +1,191 @@
+"""A run: one execution of a completion. Its id, its states as a table, the cursor into its log.
+
+A reader follows the run's log, the first one from the start and a returning one from its cursor.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from domain.chat import Completion, Usage
+from domain.errors import CursorAhead, GenerationRestarted, InvalidCursor, Kind, RunFailed, SluiceError
+from domain.tenants import ANONYMOUS, GroupId, TenantId, UserId
+
+
+class Status(Enum):
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+#: The states that may follow each state. A terminal one is followed by none.
+NEXT: Mapping[Status, frozenset[Status]] = {
+    Status.QUEUED: frozenset({Status.IN_PROGRESS, Status.CANCELLED, Status.FAILED}),
+    Status.IN_PROGRESS: frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.QUEUED}),
+    Status.COMPLETED: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.CANCELLED: frozenset(),
+}
+
+
+def is_terminal(status: Status) -> bool:
+    return not NEXT[status]
+
+
+@dataclass(frozen=True, slots=True)
+class RunError:
+    """Why a run failed, as it is kept: enough to tell every reader the same thing. ``retry_after`` is in seconds."""
+
+    kind: str
+    code: str
+    message: str
+    param: str | None = None
+    retry_after: float | None = None
+
+    @classmethod
+    def of(cls, error: SluiceError) -> "RunError":
+        return cls(error.kind.name, error.code, error.message, error.param, getattr(error, "retry_after", None))
+
+    def as_exception(self) -> RunFailed:
+        return RunFailed(
+            self.message, kind=Kind[self.kind], code=self.code, param=self.param, retry_after=self.retry_after
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The record of a run. ``created`` is in Unix seconds; ``tail`` is the number of the last entry in its log.
+
+    ``attempt`` counts executions and fences them: an older one can no longer write. ``answer_id`` is the id that the
+    answer shows, which on the tenant surface is the conversation's. ``extras`` says whether the answer keeps what a
+    provider sends beyond OpenAI's fields, ``include_usage`` whether its stream shows usage. ``charged`` is in tokens, None until the run is settled.
+    """
+
+    id: str
+    tenant: TenantId
+    group: GroupId
+    user: UserId
+    answer_id: str
+    provider: str
+    model: str
+    created: int
+    extras: bool = True
+    include_usage: bool = False
+    conversation: str | None = None
+    status: Status = Status.IN_PROGRESS
+    attempt: int = 1
+    tail: int = 0
+    usage: Usage | None = None
+    charged: int | None = None
+    error: RunError | None = None
+
+    def readable_by(self, tenant: TenantId, user: UserId | None) -> bool:
+        """Whether this caller may see the run. An anonymous run belongs to whoever in the tenant knows its id."""
+        return self.tenant == tenant and (self.group == ANONYMOUS or self.user == user)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The last entry of a run: how it ended, and with what."""
+
+    status: Status
+    completion: Completion | None = None
+    usage: Usage | None = None
+    charged: int = 0
+    error: RunError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogSlice:
+    """Entries of a run's log, from just after the asked place, and the run as it stood when they were read."""
+
+    run: Run
+    entries: tuple[bytes, ...] = field(default=())
+
+
+# --- ids ----------------------------------------------------------------------------------------------------------
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_RUN_ID = re.compile(rf"(?:job|chatcmpl)-[0-7][{_CROCKFORD}]{{25}}")
+#: Bytes of randomness in a ULID. https://github.com/ulid/spec
+ULID_ENTROPY = 10
+
+
+def ulid(now: float, entropy: bytes) -> str:
+    """A ULID of the Unix time ``now`` in seconds and 10 random bytes.
+
+    Never monotonic: for the anonymous group an id is a capability, so the next one must not follow from the last.
+    """
+    value = int(now * 1000) << 80 | int.from_bytes(entropy, "big")
+    return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))
+
+
+def is_run_id(text: str) -> bool:
+    return _RUN_ID.fullmatch(text) is not None
+
+
+def shard_of(run_id: str) -> int:
+    """The virtual shard of a run, 0 to 15, as every replica derives it from the id."""
+    return _CROCKFORD.index(run_id[-1]) & 15
+
+
+def with_shard(run_id: str, shard: int) -> str:
+    """The id moved to another shard, for a run that must share its slot with something else."""
+    last = _CROCKFORD.index(run_id[-1])
+    return run_id[:-1] + _CROCKFORD[last & ~15 | shard & 15]
+
+
+def conversation_shard(tenant: TenantId, user: UserId, conversation: str) -> int:
+    """The shard in which a conversation's runs live, so that its latest run is found in the same slot."""
+    digest = hashlib.sha256("\0".join((tenant, user, conversation)).encode()).digest()
+    return digest[0] & 15
+
+
+# --- the cursor ---------------------------------------------------------------------------------------------------
+
+#: Behind the last delta an ended stream has two more places: its usage chunk, and ``[DONE]`` or the error.
+USAGE_PLACE = 1
+END_PLACE = 2
+_CURSOR = re.compile(r"(?:(?P<run>[a-z]+-[0-9A-Z]{26}):(?P<attempt>[0-9]{1,9})-)?(?P<seq>[0-9]{1,15})")
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place in a run's log: everything up to and with ``seq`` has been seen. ``attempt`` None is the current one."""
+
+    seq: int = 0
+    attempt: int | None = None
+
+
+def parse_cursor(text: str, run_id: str) -> Cursor:
+    """A cursor from an SSE id (``<run id>:<attempt>-<seq>``) or a bare number.
+
+    Raises:
+        InvalidCursor: malformed, or of another run.
+    """
+    match = _CURSOR.fullmatch(text)
+    if match is None or (match["run"] is not None and match["run"] != run_id):
+        raise InvalidCursor
+    return Cursor(int(match["seq"]), int(match["attempt"]) if match["attempt"] else None)
+
+
+def event_id(run: Run, seq: int) -> str:
+    return f"{run.id}:{run.attempt}-{seq}"
+
+
+def require_place(run: Run, cursor: Cursor) -> None:
+    """Raise unless the cursor is a place that this run has reached.
+
+    Raises:
+        GenerationRestarted: it belongs to an older attempt.
+        CursorAhead: it is ahead of the tail, or of an attempt that has not been.
+    """
+    if cursor.attempt is not None and cursor.attempt < run.attempt:
+        raise GenerationRestarted
+    last = run.tail + (END_PLACE if is_terminal(run.status) else 0)
+    if cursor.seq > last or (cursor.attempt or 0) > run.attempt:
+        raise CursorAhead

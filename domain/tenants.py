@@ -1,0 +1,142 @@
+"""Tenants, their groups and their members: who may use what."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TypeAlias
+
+from domain.errors import GroupForbidden, InvalidGroup, TenantForbidden
+from domain.models import Model
+from domain.rate import Allowance, Charge
+from domain.tokens import TokenPolicy
+
+TenantId: TypeAlias = str
+GroupId: TypeAlias = str
+UserId: TypeAlias = str
+
+#: The group whose members need no token; each of its requests is a new user.
+ANONYMOUS: GroupId = "anonymous"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a tenant may use in a minute; None is no limit."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group of a tenant's users. ``initial_tokens`` are granted to a member who has no balance yet.
+
+    ``models`` are patterns of the names that the group may ask for; None is every model of the tenant.
+    """
+
+    id: GroupId
+    initial_tokens: int = 0
+    models: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One team behind the gateway: its groups, the provider keys it pays with, its limits.
+
+    ``api_keys`` maps a provider's id to its keys, ``provider_options`` to what fills the placeholders of its address.
+    """
+
+    id: TenantId
+    groups: Mapping[GroupId, Group]
+    api_keys: Mapping[str, tuple[str, ...]]
+    default_provider: str | None = None
+    default_model: str | None = None
+    default_group: GroupId | None = None
+    own_models: Mapping[str, Model] = field(default_factory=dict)
+    allowed_models: tuple[str, ...] | None = None
+    limits: Limits = Limits()
+    policy: TokenPolicy = TokenPolicy.PREPAID
+    provider_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def group(self, group_id: GroupId | None) -> Group:
+        """The group of this id.
+
+        Raises:
+            InvalidGroup: the tenant has no such group.
+        """
+        group = self.groups.get(group_id) if group_id is not None else None
+        if group is None:
+            raise InvalidGroup
+        return group
+
+    def allows(self, model: str, group_id: GroupId | None) -> bool:
+        """Whether the tenant, and its group where there is one of this id, may ask for the model of this name."""
+        group = self.groups.get(group_id) if group_id is not None else None
+        return _matches(model, self.allowed_models) and (group is None or _matches(model, group.models))
+
+    def charges(self, tokens: int) -> tuple[Charge, ...]:
+        """What one request of about ``tokens`` tokens takes from the tenant's meters."""
+        charges: list[Charge] = []
+        if self.limits.requests_per_minute is not None:
+            charges.append(Charge("rpm", "requests", Allowance(self.limits.requests_per_minute), 1))
+        if self.limits.tokens_per_minute is not None:
+            charges.append(Charge("tpm", "tokens", Allowance(self.limits.tokens_per_minute), tokens))
+        return tuple(charges)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whom a verified token speaks for. ``groups`` maps a tenant to the user's group there."""
+
+    user: UserId
+    tenants: frozenset[TenantId]
+    groups: Mapping[TenantId, GroupId] = field(default_factory=dict)
+    scopes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is calling, once a surface has settled it. ``provider`` is the one that the surface's path names."""
+
+    tenant: Tenant
+    group: GroupId | None
+    user: UserId
+    provider: str | None = None
+
+
+def require_member(principal: Principal, tenant_id: TenantId) -> None:
+    """Raise TenantForbidden unless the token gives access to the tenant."""
+    if tenant_id not in principal.tenants:
+        raise TenantForbidden
+
+
+def group_of(principal: Principal, tenant: Tenant) -> GroupId | None:
+    """The group that pays: the token's for this tenant, else the tenant's default."""
+    return principal.groups.get(tenant.id, tenant.default_group)
+
+
+def require_group(principal: Principal, tenant: Tenant, group_id: GroupId) -> None:
+    """Raise GroupForbidden unless the caller may act as a member of this group; everybody may be anonymous."""
+    if group_id not in (ANONYMOUS, group_of(principal, tenant)):
+        raise GroupForbidden
+
+
+def only_tenant(principal: Principal, named: TenantId | None) -> TenantId:
+    """The tenant that a token speaks for: the one named, else its only one.
+
+    Raises:
+        TenantForbidden: the named one is not the token's, or none is named and the token has none or several.
+    """
+    if named is not None:
+        require_member(principal, named)
+        return named
+    if len(principal.tenants) != 1:
+        raise TenantForbidden(
+            "Your token gives access to several tenants; name one in X-Tenant-Id."
+            if principal.tenants
+            else "Your token gives access to no tenant."
+        )
+    return next(iter(principal.tenants))
+
+
+def _matches(name: str, patterns: tuple[str, ...] | None) -> bool:
+    return patterns is None or any(fnmatchcase(name, pattern) for pattern in patterns)
