@@ -111,12 +111,18 @@ class Planner:
         """The models that a caller may ask for: of the path's provider, else of all that the tenant has keys for."""
         seen: set[str] = set()
         for spec in self._usable(caller):
-            tenant = caller.tenant
-            own = (model for model in tenant.own_models.values() if spec.id in model.names)
-            for model in (*own, *self.catalogue.served_by(spec.id)):
+            for model in self._served(caller.tenant, spec):
                 if model.name not in seen and _allowed(caller, model.name, model):
                     seen.add(model.name)
                     yield model
+
+    def _served(self, tenant: Tenant, spec: ProviderSpec) -> Iterator[Model]:
+        yield from (model for model in tenant.own_models.values() if spec.id in model.names)
+        yield from self.catalogue.served_by(spec.id)
+        if spec.models == "any":
+            # Such a provider takes every name; those that somebody chose as a default are known to be there.
+            chosen = tenant.default_model if spec.id == tenant.default_provider else None
+            yield from (Model(name, names={spec.id: name}) for name in (chosen, spec.default_model) if name)
 
     def with_key(self, target: Target, tenant: Tenant) -> Target:
         """The target with its address and the tenant's key.

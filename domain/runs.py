@@ -62,7 +62,8 @@ class Run:
 
     ``attempt`` counts executions and fences them: an older one can no longer write. ``answer_id`` is the id that the
     answer shows, which on the tenant surface is the conversation's. ``extras`` says whether the answer keeps what a
-    provider sends beyond OpenAI's fields, ``include_usage`` whether its stream shows usage. ``charged`` is in tokens, None until the run is settled.
+    provider sends beyond OpenAI's fields, ``include_usage`` whether its stream shows usage. ``charged`` is in tokens,
+    None until the run is settled.
     """
 
     id: str
@@ -137,6 +138,16 @@ def with_shard(run_id: str, shard: int) -> str:
     """The id moved to another shard, for a run that must share its slot with something else."""
     last = _CROCKFORD.index(run_id[-1])
     return run_id[:-1] + _CROCKFORD[last & ~15 | shard & 15]
+
+
+def conversation_after(run_id: str) -> str:
+    """The id of a conversation that has none yet: it is named after its first run."""
+    return "conv-" + run_id.partition("-")[2]
+
+
+def first_run_of(conversation: str) -> str:
+    """The run after which a conversation was named; of any other conversation, an id that no run has."""
+    return "chatcmpl-" + conversation.partition("-")[2]
 
 
 def conversation_shard(tenant: TenantId, user: UserId, conversation: str) -> int:

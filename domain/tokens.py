@@ -96,18 +96,14 @@ def _measure_message(message: JsonObject, images: ImageRule | None, texts: list[
         overhead += _PER_NAME
     for call in message.get("tool_calls") or ():
         texts.extend(_call_texts(call))
-    for key in ("tool_call_id", "refusal"):
-        if isinstance(message.get(key), str):
-            texts.append(message[key])
+    texts.extend(message[key] for key in ("tool_call_id", "refusal") if isinstance(message.get(key), str))
     if isinstance(message.get("function_call"), dict):
         texts.extend(_strings(message["function_call"]))
     return overhead
 
 
 def _measure_part(part: JsonObject, images: ImageRule | None, texts: list[str]) -> int:
-    for key in ("text", "refusal"):
-        if isinstance(part.get(key), str):
-            texts.append(part[key])
+    texts.extend(part[key] for key in ("text", "refusal") if isinstance(part.get(key), str))
     image = part.get("image_url")
     if isinstance(image, dict) and images is not None:
         return image_tokens(images, str(image.get("url", "")), image.get("detail"))

@@ -83,5 +83,11 @@ class Callers:
             raise TenantForbidden
         return Caller(tenant, group_of(principal, tenant), principal.user, provider=provider_id)
 
+    def by_token(self, tenant: Tenant, principal: Principal | None) -> Caller:
+        """The caller on the group surface where no group is named: a member by their token, else nobody."""
+        if principal is None or tenant.id not in principal.tenants:
+            return Caller(tenant, ANONYMOUS, self._nobody())
+        return Caller(tenant, group_of(principal, tenant), principal.user)
+
     def _nobody(self) -> str:
         return f"{ANONYMOUS}-{uuid.UUID(bytes=self.entropy(16), version=4)}"

@@ -110,7 +110,7 @@ class Production:
                 progress.whole = await self.provider.create_chat_completion(self._call(job))
         except SluiceError as error:
             return error
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the pump must not die
             # A run must end in a record that its readers can see, whatever our defect was.
             self.journal.record(Unexpected("run", error, job.request_id))
             return InternalError()

@@ -15,6 +15,7 @@ from domain.completions.reading import Reading
 from domain.completions.tail import Tail
 from domain.errors import GenerationInterrupted, QueueFull, QueueTimeout, ShuttingDown, SluiceError, UnknownCompletion
 from domain.facts import CompletionRequested
+from domain.ids import is_id
 from domain.ports import Clock, Entropy, Journal, RunStore
 from domain.rate import Verdict
 from domain.runs import (
@@ -23,6 +24,7 @@ from domain.runs import (
     Run,
     Status,
     conversation_shard,
+    first_run_of,
     is_run_id,
     require_place,
     ulid,
@@ -40,14 +42,15 @@ _TYPICAL_SECONDS = 2.0
 class Order:
     """How a surface wants a completion dressed and run.
 
-    ``conversation`` is the id to answer with in place of the run's own, given by the client or made from the run's;
-    ``extras`` keeps what providers send beyond OpenAI's fields; ``live`` asks the provider for a stream.
+    ``live`` asks the provider for a stream; ``extras`` keeps what providers send beyond OpenAI's fields.
+    ``answer_id`` is the id to answer with, where it is not the run's; ``conversation`` the one that the client gave.
     """
 
     run_id: str
     request_id: str
     live: bool
     extras: bool = True
+    answer_id: str | None = None
     conversation: str | None = None
 
 
@@ -150,7 +153,7 @@ class CompletionRuns:
             tenant=caller.tenant.id,
             group=admitted.account.group,
             user=caller.user,
-            answer_id=order.conversation or order.run_id,
+            answer_id=order.answer_id or order.run_id,
             provider=admitted.target.provider.id,
             model=admitted.target.sent_model,
             created=int(self._clock()),
@@ -226,14 +229,17 @@ class CompletionRuns:
             UnknownCompletion: there is none, or it is another's.
         """
         if not is_run_id(run_id):
-            latest = await self._store.latest(tenant_id, user, run_id) if user is not None else None
-            if latest is None:
-                raise UnknownCompletion
-            run_id = latest
+            run_id = await self._latest(run_id, tenant_id, user)
         run = self._tails[run_id].run if run_id in self._tails else await self._store.get(run_id)
         if run is None or not run.readable_by(tenant_id, user):
             raise UnknownCompletion
         return run
+
+    async def _latest(self, conversation: str, tenant_id: TenantId, user: UserId | None) -> str:
+        if user is None or not is_id(conversation):
+            raise UnknownCompletion
+        latest = await self._store.latest(tenant_id, user, conversation)
+        return latest or first_run_of(conversation)
 
     @asynccontextmanager
     async def following(self, run: Run, cursor: Cursor) -> AsyncGenerator[Tail, None]:

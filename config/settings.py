@@ -1,0 +1,142 @@
+"""Settings: read once, from the environment and a TOML file, and wrong ones reported all at once.
+
+The environment wins over the file. Names in the file are those of the variables, in lower case and without the prefix.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+
+PREFIX = "SLUICE_"
+#: The variable that names the file; it is no setting itself.
+CONFIG_VARIABLE = "SLUICE_CONFIG"
+#: RFC 7518, section 3.2: a key of the size of the hash at least.
+MIN_SECRET_BYTES = 32
+
+
+class SettingsError(ValueError):
+    """What is wrong with the settings: one line for each problem. Values are never repeated; they may be secret."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Settings(BaseModel):
+    """Everything that an operator can set. Each field is ``SLUICE_<NAME>``; ``docs/configuration.md`` lists them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    redis_url: SecretStr | None = None
+    jwt_secret: SecretStr | None = None
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    providers: Path | None = None
+    models: Path | None = None
+    upstream: str | None = None
+    upstream_key: SecretStr | None = None
+    demo: bool = False
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    output_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
+    connect_seconds: float = Field(default=5.0, gt=0)
+    first_byte_seconds: float = Field(default=120.0, gt=0)
+    idle_seconds: float = Field(default=60.0, gt=0)
+    total_seconds: float = Field(default=600.0, gt=0)
+    queue_seconds: float = Field(default=600.0, gt=0)
+    job_slots: int = Field(default=32, ge=1)
+    queue_length: int = Field(default=1000, ge=1)
+    stream_grace_seconds: float = Field(default=10.0, gt=0)
+    keep_alive_seconds: float = Field(default=15.0, gt=0)
+    drain_seconds: float = Field(default=30.0, ge=0)
+    requests_per_minute: int | None = Field(default=10_000, ge=1)
+    tokens_per_minute: int | None = Field(default=10_000_000, ge=1)
+
+    @field_validator("redis_url", "jwt_secret", "jwt_issuer", "jwt_audience", "providers", "models", "upstream",
+                     "upstream_key", "requests_per_minute", "tokens_per_minute", mode="before")  # fmt: skip
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
+            raise ValueError(f"must have {MIN_SECRET_BYTES} bytes at least")
+        return value
+
+    @field_validator("upstream", "jwt_issuer")
+    @classmethod
+    def _http_url(cls, value: str | None) -> str | None:
+        if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+            raise ValueError("must be an http or https URL")
+        return value
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> "Settings":
+        if self.jwt_issuer is not None and self.jwt_audience is None:
+            raise ValueError("SLUICE_JWT_AUDIENCE: is required with SLUICE_JWT_ISSUER")
+        return self
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """The settings of a process.
+
+    Raises:
+        SettingsError: unknown names, wrong values, an unreadable file; all problems at once.
+    """
+    problems: list[str] = []
+    given = _from_file(environment.get(CONFIG_VARIABLE, ""), problems)
+    given |= _from_environment(environment)
+    for name in sorted(given.keys() - Settings.model_fields.keys()):
+        problems.append(_unknown(name))
+        del given[name]
+    try:
+        settings = Settings.model_validate(given)
+    except ValidationError as error:
+        raise SettingsError(problems + _told(error)) from None
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _from_file(path: str, problems: list[str]) -> dict[str, Any]:
+    if not path:
+        return {}
+    try:
+        return tomllib.loads(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        problems.append(f"{CONFIG_VARIABLE}: cannot be read ({type(error).__name__})")
+        return {}
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environment.items()
+        if name.startswith(PREFIX) and name != CONFIG_VARIABLE
+    }
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+    hint = f"; did you mean {PREFIX}{near[0].upper()}?" if near else ""
+    return f"{PREFIX}{name.upper()}: there is no such setting{hint}"
+
+
+def _told(error: ValidationError) -> list[str]:
+    """pydantic's errors without their inputs, which may be secrets."""
+    problems = []
+    for detail in error.errors(include_url=False, include_input=False, include_context=False):
+        sentence = detail["msg"].removeprefix("Value error, ")
+        where = f"{PREFIX}{str(detail['loc'][0]).upper()}: " if detail["loc"] else ""
+        problems.append(where + sentence[:1].lower() + sentence[1:] if where else sentence)
+    return problems

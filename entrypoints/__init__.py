@@ -1,0 +1,1 @@
+"""How the world starts Sluice: the command line, HTTP, the development provider."""

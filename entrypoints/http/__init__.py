@@ -1,0 +1,1 @@
+"""HTTP: three thin surfaces over one kind of run."""

@@ -1,0 +1,167 @@
+"""The Sanic application: routes, the error handler, start and drain. Decides nothing about completions."""
+
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+from sanic import HTTPResponse, Request, Sanic
+
+from domain.completions.runs import CompletionRuns
+from domain.providers import ProviderRegistry
+from entrypoints.http import group_surface, ops, provider_surface, tenant_surface
+from entrypoints.http.errors import Manners
+from entrypoints.http.exchange import Exchanges
+from entrypoints.http.group_surface import GroupSurface
+from entrypoints.http.ops import Ops
+from entrypoints.http.provider_surface import ProviderSurface
+from entrypoints.http.refusals import Refusals
+from entrypoints.http.tenant_surface import TenantSurface
+
+App: TypeAlias = "Sanic[Any, Any]"
+Handler: TypeAlias = Callable[..., Coroutine[Any, Any, HTTPResponse | None]]
+#: Work at the start and the end of the process, inside its event loop.
+Hook: TypeAlias = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Bounds of the HTTP server, in bytes and seconds."""
+
+    body_bytes: int = 32 * 1024 * 1024
+    keep_alive_seconds: int = 75
+    request_seconds: int = 60
+    response_seconds: int = 900
+    drain_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that the application serves, finished."""
+
+    group: GroupSurface
+    tenant: TenantSurface
+    provider: ProviderSurface
+    ops: Ops
+    runs: CompletionRuns
+    registry: ProviderRegistry
+    exchanges: Exchanges
+    start: tuple[Hook, ...] = ()
+    stop: tuple[Hook, ...] = ()
+
+
+def create_app(services: Services, settings: HttpSettings, name: str = "sluice") -> App:
+    """A Sanic application that is ready to be run or tested."""
+    app: App = Sanic(
+        name, configure_logging=False, error_handler=Refusals(services.exchanges, surface_manners(services.registry))
+    )
+    _configure(app, settings)
+    _add_surfaces(app, services)
+    _add_ops(app, services)
+    _add_lifecycle(app, services, settings)
+    return app
+
+
+def _configure(app: App, settings: HttpSettings) -> None:
+    app.config.update(
+        REQUEST_MAX_SIZE=settings.body_bytes,
+        # A body that is larger than the buffer pauses the socket, and Sanic then does not see the client leave.
+        REQUEST_BUFFER_SIZE=settings.body_bytes + 64 * 1024,
+        REQUEST_TIMEOUT=settings.request_seconds,
+        # Ends a stream that has been idle for so long; keep-alives see to it that none is.
+        RESPONSE_TIMEOUT=settings.response_seconds,
+        KEEP_ALIVE_TIMEOUT=settings.keep_alive_seconds,
+        GRACEFUL_SHUTDOWN_TIMEOUT=5.0,
+        ACCESS_LOG=False,
+        MOTD=False,
+        AUTO_EXTEND=False,
+        OAS=False,
+    )
+
+
+# --- routes -------------------------------------------------------------------------------------------------------
+
+
+def surface_manners(registry: ProviderRegistry) -> Callable[[str], Manners]:
+    """How the surface answers on whose paths this first segment stands: registered providers win over tenants."""
+
+    def manners_of(scope: str) -> Manners:
+        if scope == "v1":
+            return group_surface.MANNERS
+        return provider_surface.MANNERS if scope in registry else tenant_surface.MANNERS
+
+    return manners_of
+
+
+def _add_surfaces(app: App, services: Services) -> None:
+    registry = services.registry
+
+    def surface_of(scope: str) -> TenantSurface | ProviderSurface:
+        # Registered providers win; whatever else stands there is a tenant's id, known or not.
+        return services.provider if scope in registry else services.tenant
+
+    manners_of = surface_manners(registry)
+
+    def scoped(path: str, action: str) -> Handler:
+        async def handle(request: Request, scope: str, **parts: str) -> HTTPResponse | None:
+            method = getattr(surface_of(scope), action)
+            endpoint = partial(method, scope=scope, **parts)
+            return await services.exchanges.run(request, f"/{{scope}}{path}", manners_of(scope), endpoint)
+
+        return handle
+
+    def unscoped(path: str, action: str) -> Handler:
+        method = getattr(services.group, action)
+
+        async def handle(request: Request, **parts: str) -> HTTPResponse | None:
+            return await services.exchanges.run(request, path, group_surface.MANNERS, partial(method, **parts))
+
+        return handle
+
+    for verb, path, action in (
+        ("POST", "/v1/chat/completions", "create"),
+        ("GET", "/v1/chat/completions/<run_id:str>", "fetch"),
+        ("GET", "/v1/models", "models"),
+        ("GET", "/v1/models/<name:path>", "model"),
+    ):
+        name = f"{action}_{verb}"
+        app.add_route(unscoped(path, action), path, methods=[verb], name=name, unquote=True)
+        app.add_route(scoped(path, action), f"/<scope:str>{path}", methods=[verb], name=f"scoped_{name}", unquote=True)
+
+
+def _add_ops(app: App, services: Services) -> None:
+    for path, endpoint in (("/healthz", services.ops.health), ("/readyz", services.ops.ready)):
+
+        async def handle(request: Request, path: str = path, endpoint: Any = endpoint) -> HTTPResponse | None:
+            return await services.exchanges.run(request, path, ops.MANNERS, endpoint)
+
+        app.add_route(handle, path, methods=["GET"], name=path.strip("/"))
+
+
+# --- start and drain ----------------------------------------------------------------------------------------------
+
+
+def _add_lifecycle(app: App, services: Services, settings: HttpSettings) -> None:
+    async def start(_: App) -> None:
+        for hook in services.start:
+            await hook()
+
+    async def drain(_: App) -> None:
+        # First in the order of things: readiness goes, then the runs finish, and only then do the pools close.
+        services.ops.draining = True
+        await services.runs.drain(settings.drain_seconds)
+
+    async def close(_: App) -> None:
+        for hook in services.stop:
+            await hook()
+
+    app.register_listener(start, "before_server_start")
+    app.register_listener(drain, "before_server_stop")
+    app.register_listener(close, "after_server_stop")
+
+
+def serve(app: App, host: str, port: int) -> None:
+    """Run the application in this process until SIGTERM or SIGINT. One process is one replica."""
+    app.ctx.started = time.perf_counter()
+    app.run(host=host, port=port, single_process=True, access_log=False, motd=False)

@@ -1,0 +1,138 @@
+"""One HTTP exchange, from its first byte to its access line: what every endpoint shares, whatever it answers."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from sanic import HTTPResponse, Request
+
+from domain.chat import Usage
+from domain.errors import InternalError, SluiceError
+from domain.facts import RequestServed, Unexpected
+from domain.ports import Entropy, Journal
+from domain.rate import Verdict
+from domain.runs import Ending, Run
+from entrypoints.http.errors import Manners, answer
+from entrypoints.http.headers import rate_limit_headers, usable_request_id
+
+JSON = "application/json"
+#: What nginx logs where the client left before there was an answer; it never goes over the wire.
+CLIENT_CLOSED_REQUEST = 499
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What is known of a request so far, for its headers and its access line."""
+
+    request_id: str
+    route: str
+    manners: Manners
+    started: float = field(default_factory=time.perf_counter)
+    status: int = CLIENT_CLOSED_REQUEST
+    tenant: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    run_id: str | None = None
+    error_code: str | None = None
+    usage: Usage | None = None
+    charged: int | None = None
+    location: str | None = None
+    verdict: Verdict | None = None
+    cache: str | None = None
+
+    def knows(self, run: Run, location: str) -> None:
+        """Take note of the run that this exchange is about, and of where it can be fetched."""
+        self.run_id = run.id
+        self.provider = run.provider
+        self.model = run.model
+        self.location = location
+
+    def saw(self, ending: Ending) -> None:
+        """Take note of how the run ended."""
+        self.usage = ending.usage
+        self.charged = ending.charged
+        self.error_code = ending.error.code if ending.error is not None else None
+
+    def headers(self) -> dict[str, str]:
+        """The headers of a completion, as far as they are known."""
+        headers = {"X-Request-Id": self.request_id}
+        if self.verdict is not None:
+            headers |= rate_limit_headers(self.verdict)
+        if self.run_id is not None:
+            headers["X-Completion-Id"] = self.run_id
+        if self.provider is not None:
+            headers["X-Sluice-Provider"] = self.provider
+        if self.location is not None:
+            headers["Content-Location"] = self.location
+        if self.cache is not None:
+            headers["X-Cache"] = self.cache
+        return headers
+
+    def fact(self, method: str) -> RequestServed:
+        return RequestServed(
+            request_id=self.request_id,
+            method=method,
+            route=self.route,
+            status_code=self.status,
+            duration_ms=round((time.perf_counter() - self.started) * 1000, 3),
+            tenant=self.tenant,
+            provider=self.provider,
+            model=self.model,
+            run_id=self.run_id,
+            error_code=self.error_code,
+            prompt_tokens=self.usage.prompt_tokens if self.usage else None,
+            completion_tokens=self.usage.completion_tokens if self.usage else None,
+            charged_tokens=self.charged,
+        )
+
+
+#: An endpoint answers with a response, or with None once it has streamed one.
+Endpoint: TypeAlias = Callable[[Request, Exchange], Awaitable[HTTPResponse | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanges:
+    """Runs endpoints: gives each request its id, turns errors into answers, writes the access line."""
+
+    journal: Journal
+    entropy: Entropy
+
+    def begin(self, request: Request, route: str, manners: Manners) -> Exchange:
+        return Exchange(usable_request_id(request.headers) or f"req_{self.entropy(16).hex()}", route, manners)
+
+    async def run(self, request: Request, route: str, manners: Manners, endpoint: Endpoint) -> HTTPResponse | None:
+        """Answer one request. Whatever goes wrong leaves in the surface's dialect."""
+        exchange = self.begin(request, route, manners)
+        try:
+            response = await self._answered(request, exchange, endpoint)
+            if response is not None:
+                exchange.status = response.status
+            return response
+        finally:
+            self.journal.record(exchange.fact(request.method))
+
+    async def _answered(self, request: Request, exchange: Exchange, endpoint: Endpoint) -> HTTPResponse | None:
+        try:
+            return await endpoint(request, exchange)
+        except asyncio.CancelledError:
+            raise
+        except SluiceError as error:
+            return self.refuse(exchange, error)
+        except Exception as error:  # noqa: BLE001 - a defect of ours is still answered in the surface's dialect
+            self.journal.record(Unexpected(exchange.route, error, exchange.request_id))
+            return self.refuse(exchange, InternalError())
+
+    def refuse(self, exchange: Exchange, error: SluiceError) -> HTTPResponse:
+        """The answer to a request that ends with this error."""
+        told = answer(error, exchange.manners, exchange.request_id)
+        exchange.error_code = error.code
+        exchange.status = told.status
+        headers = {**exchange.headers(), **told.headers}
+        return HTTPResponse(told.body, told.status, headers, JSON)
+
+
+def json_response(body: bytes, exchange: Exchange, headers: dict[str, Any] | None = None) -> HTTPResponse:
+    """A whole answer of status 200."""
+    return HTTPResponse(body, 200, {**exchange.headers(), **(headers or {})}, JSON)

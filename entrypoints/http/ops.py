@@ -1,0 +1,49 @@
+"""Liveness and readiness, for whoever restarts replicas and routes to them."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import orjson
+from sanic import HTTPResponse, Request
+
+from domain.ports import Dependency
+from entrypoints.http.errors import Dialect, Manners
+from entrypoints.http.exchange import JSON, Exchange
+
+MANNERS = Manners(Dialect.OPENAI)
+
+
+@dataclass(slots=True)
+class Ops:
+    """``/healthz`` says that the process answers; ``/readyz`` that what it depends on does, too.
+
+    ``check_seconds`` bounds each dependency's answer.
+    """
+
+    dependencies: Sequence[Dependency]
+    check_seconds: float = 2.0
+    draining: bool = field(default=False)
+
+    async def health(self, request: Request, exchange: Exchange) -> HTTPResponse:
+        return _told(exchange, 200, {"status": "ok"})
+
+    async def ready(self, request: Request, exchange: Exchange) -> HTTPResponse:
+        reasons = await asyncio.gather(*(self._check(dependency) for dependency in self.dependencies))
+        checks = {d.name: reason or "ok" for d, reason in zip(self.dependencies, reasons, strict=True)}
+        if self.draining:
+            checks["drain"] = "shutting down"
+        ready = not self.draining and not any(reasons)
+        return _told(exchange, 200 if ready else 503, {"status": "ready" if ready else "not ready", "checks": checks})
+
+    async def _check(self, dependency: Dependency) -> str | None:
+        try:
+            async with asyncio.timeout(self.check_seconds):
+                return await dependency.check()
+        except TimeoutError:
+            return "no answer in time"
+
+
+def _told(exchange: Exchange, status: int, body: dict[str, object]) -> HTTPResponse:
+    headers = {**exchange.headers(), "Cache-Control": "no-store"}
+    return HTTPResponse(orjson.dumps(body), status, headers, JSON)
