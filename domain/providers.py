@@ -122,7 +122,8 @@ class Planner:
         if spec.models == "any":
             # Such a provider takes every name; those that somebody chose as a default are known to be there.
             chosen = tenant.default_model if spec.id == tenant.default_provider else None
-            yield from (Model(name, names={spec.id: name}) for name in (chosen, spec.default_model) if name)
+            names = (name for name in (chosen, spec.default_model) if name)
+            yield from (Model(name, owned_by=spec.id, names={spec.id: name}) for name in names)
 
     def with_key(self, target: Target, tenant: Tenant) -> Target:
         """The target with its address and the tenant's key.

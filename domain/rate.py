@@ -8,10 +8,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+#: Seconds by which a sum of binary fractions, the size of Unix time, may be off.
+_ROUNDING = 1e-6
+
+
+#: Seconds. Unix time in a double is no finer than 0.24 microseconds, and no client must lose a unit to rounding.
+_RESOLUTION = 1e-6
+
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """``limit`` units in any ``window`` seconds, all of which may be taken at once."""
+    """``limit`` units, all of which may be taken at once; they come back evenly, all of them in ``window`` seconds.
+
+    So any stretch of ``t`` seconds sees at most ``limit * (1 + t / window)`` units.
+    """
 
     limit: int
     window: float = 60.0
@@ -75,9 +85,9 @@ def wait(tat: float | None, charge: Charge, now: float) -> float:
 def read(tat: float | None, charge: Charge, now: float) -> Reading:
     """What the meter shows at ``now``, when its theoretical arrival time is ``tat``."""
     level = max((tat or 0.0) - now, 0.0)
-    free = (charge.allowance.window - level) / charge.allowance.interval
-    # The sum of binary fractions falls short of a whole unit by some 1e-9; a client must not lose that unit.
-    remaining = max(0, math.floor(free + 1e-6))
+    # What is left is what could be taken now: a client must not lose a unit to rounding.
+    free = (charge.allowance.window - level + _ROUNDING) / charge.allowance.interval
+    remaining = min(max(0, math.floor(free)), charge.allowance.limit)
     return Reading(charge.what, charge.allowance.limit, remaining, level)
 
 
@@ -88,7 +98,7 @@ def take(tats: Sequence[float | None], charges: Sequence[Charge], now: float) ->
     """
     waits = [wait(tat, charge, now) for tat, charge in zip(tats, charges, strict=True)]
     longest = max(waits, default=0.0)
-    if longest > 1e-6:
+    if longest > _ROUNDING:
         readings = tuple(read(tat, charge, now) for tat, charge in zip(tats, charges, strict=True))
         refused_by = charges[waits.index(longest)].what
         return list(tats), Verdict(False, readings, retry_after=longest, refused_by=refused_by)

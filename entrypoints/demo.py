@@ -1,16 +1,18 @@
 """The demo: one tenant, a token for an hour, and commands that work as they are printed."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
 import orjson
 
-from config.container import Container
+from config.composition import minting, with_secret
 from config.settings import Settings
 from domain.chat import JsonObject
+from domain.ports import TenantStore
+from domain.providers import ProviderSpec
 from entrypoints import development_provider
 
 TENANT = "demo"
@@ -23,66 +25,69 @@ _GRANTS = {"anonymous": 50_000, GROUP: 1_000_000}
 
 
 @dataclass(frozen=True, slots=True)
-class Backend:
-    """What answers in the demo. ``base_url`` is set where the demo itself brings the provider."""
+class Stage:
+    """What the demo plays with: its settings, what answers, under which model name, and whose key pays."""
 
+    settings: Settings
     provider: str
     label: str
+    model: str
     api_key: str | None = None
-    base_url: str | None = None
-    model: str | None = None
+    providers: Sequence[ProviderSpec] = ()
 
 
 @contextmanager
-def backend(settings: Settings, environment: Mapping[str, str]) -> Iterator[Backend]:
-    """SLUICE_UPSTREAM, else OpenAI where OPENAI_API_KEY is set, else the development provider, started here."""
+def stage(settings: Settings, environment: Mapping[str, str]) -> Iterator[Stage]:
+    """SLUICE_UPSTREAM answers, else OpenAI where OPENAI_API_KEY is set, else the development provider, started here."""
+    settings = with_secret(settings)
     if settings.upstream is not None:
-        yield Backend("upstream", settings.upstream, model=_first_model(settings))
+        yield Stage(settings, "upstream", settings.upstream, _first_model(settings) or "default")
     elif environment.get("OPENAI_API_KEY"):
-        yield Backend("openai", "OpenAI", api_key=environment["OPENAI_API_KEY"])
+        yield Stage(settings, "openai", "OpenAI", "gpt-4o-mini", api_key=environment["OPENAI_API_KEY"])
     else:
+        model = development_provider.MODEL
         with development_provider.development_provider() as base_url:
-            yield Backend(
-                "development",
-                "the development provider (no model: it repeats what it hears)",
-                base_url=base_url,
-                model=development_provider.MODEL,
+            spec = ProviderSpec(
+                "development", "development", base_url, key="optional", models="any", default_model=model
             )
+            label = "the development provider (no model is behind it: it repeats what it hears)"
+            yield Stage(settings, spec.id, label, model, providers=(spec,))
 
 
-def tenant_document(backend: Backend) -> JsonObject:
+def tenant_document(stage: Stage) -> JsonObject:
+    """The demo tenant, as an operator would write it."""
     return {
         "name": "Demo",
         "groups": {group: {"initial_tokens": tokens} for group, tokens in _GRANTS.items()},
-        "api_keys": {backend.provider: backend.api_key} if backend.api_key else {},
-        "default": backend.provider,
+        "api_keys": {stage.provider: stage.api_key} if stage.api_key else {},
+        "default": stage.provider,
         "default_group": GROUP,
-        "default_model": backend.model,
+        "default_model": stage.model,
     }
 
 
-async def set_up(container: Container, backend: Backend) -> None:
+async def set_up(tenants: TenantStore, stage: Stage) -> None:
     """Write the demo tenant, over whatever an earlier demo left."""
-    await container.tenants().put(TENANT, tenant_document(backend))
+    await tenants.put(TENANT, tenant_document(stage))
 
 
-def welcome(container: Container, settings: Settings, backend: Backend) -> str:
+def welcome(stage: Stage) -> str:
     """What the demo prints when it serves: a command for each surface, and the lines for OpenAI's own client."""
-    base = f"http://{_reachable(settings.host)}:{settings.port}"
-    planner = container.planner()
-    spec = planner.registry.get(backend.provider)
-    model = backend.model or (spec.default_model if spec is not None else None) or "gpt-4o-mini"
-    mint = container.mint()
-    if mint is None:
-        token = "<a token of your issuer>"  # noqa: S105 - a place for one
-    else:
-        token = mint(USER, [TENANT], {TENANT: GROUP}, TOKEN_SECONDS, time.time())
+    mint = minting(stage.settings)
+    token = "<a token of your issuer>"  # noqa: S105 - a place for one
+    if mint is not None:
+        token = mint(USER, tenants=[TENANT], groups={TENANT: GROUP}, lifetime=TOKEN_SECONDS, now=time.time())
     return _WELCOME.format(
-        base=base, tenant=TENANT, provider=backend.provider, label=backend.label, token=token, model=model,
+        base=f"http://{_reachable(stage.settings.host)}:{stage.settings.port}",
+        tenant=TENANT,
+        provider=stage.provider,
+        label=stage.label,
+        token=token,
+        model=stage.model,
         group=_body(group_id="anonymous", stream=True),
-        tenants=_body(stream=True),
-        whole=_body(model=model),
-    )  # fmt: skip
+        member=_body(stream=True),
+        whole=_body(model=stage.model),
+    )
 
 
 _WELCOME = """
@@ -94,7 +99,7 @@ curl -N {base}/v1/chat/completions -H 'X-Tenant-Id: {tenant}' -H 'Content-Type: 
 
 # Tenant surface: a member of the tenant, streaming
 curl -N {base}/{tenant}/v1/chat/completions -H 'Authorization: Bearer {token}' \
--H 'Content-Type: application/json' -d '{tenants}'
+-H 'Content-Type: application/json' -d '{member}'
 
 # Provider surface: OpenAI's API to the letter
 curl {base}/{provider}/v1/chat/completions -H 'Authorization: Bearer {token}' \

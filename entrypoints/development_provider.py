@@ -87,9 +87,7 @@ async def _complete(request: Any) -> Any:
     return json({**identity, "object": "chat.completion", "choices": [choice], "usage": usage})
 
 
-async def _stream(
-    request: Any, identity: dict[str, Any], words: list[str], reason: str, usage: dict[str, int]
-) -> None:
+async def _stream(request: Any, identity: dict[str, Any], words: list[str], reason: str, usage: dict[str, int]) -> None:
     response = await request.respond(content_type="text/event-stream")
 
     async def send(delta: dict[str, Any], finish_reason: str | None = None) -> None:

@@ -60,9 +60,10 @@ def as_chunks(completion: Completion) -> tuple[bytes, ...]:
     for choice in completion.choices:
         delta = {key: value for key, value in choice["message"].items() if value is not None}
         if "tool_calls" in delta:
-            delta["tool_calls"] = [{"index": index, **call} for index, call in enumerate(delta["tool_calls"])]
+            delta["tool_calls"] = [{**call, "index": index} for index, call in enumerate(delta["tool_calls"])]
         said = {"index": choice["index"], "delta": delta, "logprobs": choice.get("logprobs"), "finish_reason": None}
-        over = {"index": choice["index"], "delta": {}, "logprobs": None, "finish_reason": choice["finish_reason"]}
+        rest = {key: value for key, value in choice.items() if key not in ("message", "logprobs")}
+        over = {**rest, "delta": {}, "logprobs": None}
         entries += [_entry({**named, "choices": [item], **extras}) for item in (said, over)]
     return tuple(entries)
 

@@ -4,10 +4,10 @@ Persist, then deliver: readers see an entry when the store has acknowledged it, 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from domain import tokens
 from domain.chat import ChatRequest, Chunk, Completion, JsonObject, Usage
@@ -94,11 +94,11 @@ class Production:
             error = await self._attempt(job, tail, progress)
         finally:
             # Cancelled or not, what was produced is paid for and written down: by a task that nobody cancels.
-            await asyncio.shield(asyncio.ensure_future(self._conclude(job, tail, progress, error)))
+            await _undisturbed(self._conclude(job, tail, progress, error))
 
     async def abandon(self, job: Job, tail: Tail, error: SluiceError) -> None:
         """End a run that never began."""
-        await self._conclude(job, tail, _Progress(), error)
+        await _undisturbed(self._conclude(job, tail, _Progress(), error))
 
     # --- asking -----------------------------------------------------------------------------------------------
 
@@ -146,6 +146,15 @@ class Production:
     # --- concluding -------------------------------------------------------------------------------------------
 
     async def _conclude(self, job: Job, tail: Tail, progress: _Progress, error: SluiceError | None) -> None:
+        try:
+            await self._end(job, tail, progress, error)
+        except Exception as defect:  # noqa: BLE001 - the pump must not die
+            # Readers here must not wait for ever; what was held comes back by itself.
+            self.journal.record(Unexpected("run", defect, job.request_id))
+            ending = Ending(Status.FAILED, error=RunError.of(InternalError()))
+            tail.close(ended(job.run, ending), ending)
+
+    async def _end(self, job: Job, tail: Tail, progress: _Progress, error: SluiceError | None) -> None:
         completion = progress.completion()
         nothing_came = error is not None and progress.is_empty
         usage = None if nothing_came else await self._usage(job, completion)
@@ -179,9 +188,9 @@ class Production:
                 await self._insist(lambda: self.ledger.release(account, hold.id))
             else:
                 await self._insist(lambda: self.ledger.settle(account, hold.id, cost))
-            await self._correct_rate(job, cost)
         except StoreUnavailable:
             self.journal.record(SettlementFailed(job.run.id, job.run.tenant, cost))
+        await self._correct_rate(job, cost)
         return cost
 
     async def _correct_rate(self, job: Job, cost: int) -> None:
@@ -189,7 +198,11 @@ class Production:
         for charge in job.caller.tenant.charges(0):
             if charge.what == "tokens":
                 correction = replace(charge, cost=cost - job.admitted.estimate)
-                await self.limiter.correct(job.run.tenant, correction)
+                try:
+                    await self.limiter.correct(job.run.tenant, correction)
+                except StoreUnavailable:
+                    # The estimate stands; within a minute or so the meter has forgotten it.
+                    return
 
     async def _record(self, job: Job, tail: Tail, ending: Ending) -> None:
         run, base = job.run, len(tail.entries)
@@ -235,6 +248,16 @@ def ended(run: Run, ending: Ending) -> Run:
     return replace(run, status=ending.status, usage=ending.usage, charged=ending.charged, error=ending.error)
 
 
+async def _undisturbed(work: Coroutine[Any, Any, None]) -> None:
+    """Bring ``work`` to its end, cancelled meanwhile or not: whoever waits for the caller waits for it, too."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        raise
+
+
 def _says_something(chunk: Chunk) -> bool:
     return bool(chunk.body["choices"]) or not chunk.body.keys() <= _SILENT
 
@@ -243,5 +266,7 @@ def _bounded(request: ChatRequest, bound: int | None) -> JsonObject:
     """The body to send, with its completion bound lowered where the token policy says so."""
     if bound is None:
         return request.body
-    field = "max_tokens" if "max_tokens" in request.body else "max_completion_tokens"
-    return {**request.body, field: bound}
+    # Where a client sent both, a provider may go by either.
+    given = {field: request.body.get(field) for field in ("max_completion_tokens", "max_tokens")}
+    lowered = {field: min(value, bound) for field, value in given.items() if value is not None}
+    return {**request.body, **(lowered or {"max_completion_tokens": bound})}

@@ -46,9 +46,9 @@ class Reading:
             tail = await self._load(run)
             # Another reader may have come while the log was being read.
             shared = self._shared.get(run.id) or self._share(tail)
-        require_place(replace(shared.tail.run, tail=len(shared.tail.entries)), cursor)
         shared.readers += 1
         try:
+            require_place(_newer(run, shared.tail), cursor)
             yield shared.tail
         finally:
             shared.readers -= 1
@@ -107,6 +107,12 @@ class Reading:
             completion = await self._store.result(run.id)
             tail.extend(as_chunks(completion) if completion is not None else ())
         tail.close(run, Ending(run.status, usage=run.usage, charged=run.charged or 0, error=run.error))
+
+
+def _newer(run: Run, tail: Tail) -> Run:
+    """What is known of a run: a shared tail lags behind the log, and so, at times, behind its readers' cursors."""
+    known = replace(tail.run, tail=len(tail.entries))
+    return max(run, known, key=lambda it: (it.attempt, is_terminal(it.status), it.tail))
 
 
 def _give_up(tail: Tail, error: SluiceError) -> None:

@@ -118,8 +118,6 @@ class CompletionRuns:
         Raises:
             SluiceError: what admission refuses, QueueFull or ShuttingDown.
         """
-        if self._queued >= self._limits.queue_length:
-            raise QueueFull
         return await self._uninterrupted(self._enqueue(caller, request, order))
 
     async def _start(self, caller: Caller, request: ChatRequest, order: Order) -> Started:
@@ -128,9 +126,16 @@ class CompletionRuns:
         return Started(job.run, tail, job.admitted.verdict)
 
     async def _enqueue(self, caller: Caller, request: ChatRequest, order: Order) -> Started:
-        job, tail = await self._admit(caller, request, order, Status.QUEUED)
+        if self._queued >= self._limits.queue_length:
+            raise QueueFull
         eta = self._eta()
+        # The place is taken before admission, which takes its time: others would find it free meanwhile.
         self._queued += 1
+        try:
+            job, tail = await self._admit(caller, request, order, Status.QUEUED)
+        except BaseException:
+            self._queued -= 1
+            raise
         self._hold_on(self._wait_for_turn(job, tail))
         return Started(job.run, tail, job.admitted.verdict, eta)
 
@@ -190,7 +195,7 @@ class CompletionRuns:
             return
         except asyncio.CancelledError:
             self._queued -= 1
-            await asyncio.shield(asyncio.ensure_future(self._abandon(job, tail, GenerationInterrupted())))
+            await self._abandon(job, tail, GenerationInterrupted())
             raise
         self._queued -= 1
         try:
@@ -204,6 +209,9 @@ class CompletionRuns:
         except SluiceError as error:
             await self._abandon(job, tail, error)
             return
+        except asyncio.CancelledError:
+            await self._abandon(job, tail, GenerationInterrupted())
+            raise
         if run is None:
             await self._abandon(job, tail, GenerationInterrupted())
             return
@@ -230,6 +238,8 @@ class CompletionRuns:
         """
         if not is_run_id(run_id):
             run_id = await self._latest(run_id, tenant_id, user)
+        if not is_run_id(run_id):
+            raise UnknownCompletion
         run = self._tails[run_id].run if run_id in self._tails else await self._store.get(run_id)
         if run is None or not run.readable_by(tenant_id, user):
             raise UnknownCompletion
@@ -268,15 +278,23 @@ class CompletionRuns:
     async def drain(self, seconds: float) -> None:
         """Admit nothing more, let runs finish for so many seconds, then end the rest with an error of their own."""
         self._draining = True
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while self._tasks:
+            # A request that is being admitted now becomes a run of its own, which has the same time to finish.
+            await asyncio.wait(self._tasks, timeout=max(until - loop.time(), 0.0))
+            if loop.time() >= until:
+                break
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._limits.store_grace)
 
     async def _uninterrupted(self, work: Coroutine[Any, Any, T]) -> T:
-        return await asyncio.shield(self._hold_on(work))
+        task = self._hold_on(work)
+        # When the caller has left, nobody asks for the outcome any more.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(task)
 
     def _hold_on(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         task = asyncio.ensure_future(work)

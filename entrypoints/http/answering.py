@@ -59,7 +59,9 @@ class Answering:
         ending = await started.tail.ended(wait) if wait else None
         if ending is not None:
             return await self._ended(exchange, started.tail.run, ending, applied)
-        job = {"id": started.run.answer_id, "status": started.tail.run.status.value, "eta": started.eta}
+        # Who does not wait is told that it is queued, even where its turn has come already.
+        status = (started.tail.run if wait else started.run).status
+        job = {"id": started.run.answer_id, "status": status.value, "eta": started.eta}
         return json_response(orjson.dumps(job), exchange, applied)
 
     def _note(self, exchange: Exchange, request: Request, chat: ChatRequest, started: Started) -> None:

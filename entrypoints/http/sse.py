@@ -4,11 +4,11 @@ Keep-alives are comments of one line: an ``id:`` followed by an empty event make
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 import orjson
 
-from domain.chat import JsonObject, Usage
+from domain.chat import JsonObject
 from domain.completions.tail import Tail
 from domain.errors import SluiceError
 from domain.runs import END_PLACE, USAGE_PLACE, Ending, Run, Status
@@ -38,17 +38,17 @@ class Frames:
         prefix, self._prefix = self._prefix, b""
         return b"%s%s%d\n%s%s\n\n" % (prefix, self._place, seq, self._head, data[1:])
 
-    def ending(self, tail: int, ending: Ending, seen: int) -> bytes:
-        """The frames behind the last of ``tail`` entries, for a reader who has seen everything up to ``seen``."""
+    def ending(self, entries: Sequence[bytes], ending: Ending, seen: int) -> bytes:
+        """The frames behind the last of the entries, for a reader who has seen everything up to ``seen``."""
+        tail = len(entries)
         if ending.status is not Status.COMPLETED:
             return self._end(tail, orjson.dumps({"error": error_object(_failure(ending))}))
         frames = b""
         if self._include_usage and ending.usage is not None and seen < tail + USAGE_PLACE:
-            frames = b"%s%d\ndata: %s\n\n" % (self._place, tail + USAGE_PLACE, self._usage(ending.usage))
+            model = orjson.loads(entries[-1]).get("model") if entries else self._model
+            data = orjson.dumps({**self._identity, "model": model, "choices": [], "usage": ending.usage.as_json()})
+            frames = b"%s%d\ndata: %s\n\n" % (self._place, tail + USAGE_PLACE, data)
         return frames + self._end(tail, b"[DONE]")
-
-    def _usage(self, usage: Usage) -> bytes:
-        return orjson.dumps({**self._identity, "model": self._model, "choices": [], "usage": usage.as_json()})
 
     def _end(self, tail: int, data: bytes) -> bytes:
         return b"%s%d\ndata: %s\n\n" % (self._place, tail + END_PLACE, data)
@@ -67,7 +67,7 @@ async def follow(tail: Tail, seen: int, keep_alive: float) -> AsyncGenerator[byt
         batch = b"".join(frames.entry(at + offset, data) for offset, data in enumerate(entries, start=1))
         at += len(entries)
         if tail.ending is not None:
-            yield batch + frames.ending(len(tail.entries), tail.ending, at)
+            yield batch + frames.ending(tail.entries, tail.ending, at)
             return
         yield batch
 

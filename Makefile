@@ -1,0 +1,43 @@
+# Everything is set up from nothing but python3, make and apt; a target can be repeated and is quick when nothing changed.
+
+# .tools/lib holds a library that one of the tests' servers needs and a small machine may lack.
+pytest = LD_LIBRARY_PATH=$(CURDIR)/.tools/lib$${LD_LIBRARY_PATH:+:$$LD_LIBRARY_PATH} .venv/bin/pytest
+
+.PHONY: help install install-dev test-tools run lint check test lock clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+install: ## set up .venv with what the service needs
+	@scripts/setup-venv runtime
+
+install-dev: ## set up .venv with the tools and libraries of the tests, too
+	@scripts/setup-venv dev
+
+test-tools: install-dev ## fetch what the tests start or load besides Python packages, into .tools
+	@scripts/setup-redis
+	@scripts/setup-libgomp
+
+run: install ## serve the demo on 127.0.0.1:8080
+	SLUICE_DEMO=1 .venv/bin/sluice serve
+
+lint: install-dev ## formatting, lint, types, import contracts
+	.venv/bin/ruff format --check
+	.venv/bin/ruff check
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+	.venv/bin/hadolint Dockerfile
+
+check: lint test-tools ## lint and the fast tests
+	$(pytest) -q -m "not slow and not e2e"
+
+test: test-tools ## every test; ARGS="-k name" chooses
+	$(pytest) $(ARGS)
+
+lock: install-dev ## renew requirements/ from pyproject.toml; ARGS=--upgrade takes the newest versions
+	@scripts/lock $(ARGS)
+
+clean: ## remove whatever was made by these targets
+	rm -rf .venv .cache .tools *.egg-info .coverage htmlcov .hypothesis
+	rm -rf .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

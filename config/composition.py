@@ -1,0 +1,144 @@
+"""From settings to a container: which stores, which verifiers, which providers. Every decision is here."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+from dependency_injector import providers
+
+from adapters.auth.jwks import JwksCache
+from adapters.auth.jwt import HmacVerifier, IssuerVerifier
+from adapters.auth.mint import mint
+from adapters.catalogue import CatalogueError, load_models, load_providers
+from adapters.openai.provider import Deadlines
+from config.container import Container
+from config.memory_stores import InMemory
+from config.settings import MIN_SECRET_BYTES, Settings
+from domain.completions.production import RunLimits
+from domain.models import Catalogue
+from domain.providers import ProviderRegistry, ProviderSpec
+from domain.tenants import Limits
+
+#: Mints a token: user, tenants, groups by tenant, lifetime in seconds, Unix time now.
+Mint: TypeAlias = Callable[..., str]
+
+_HERE = Path(__file__).parent
+#: Seconds that a hold outlives the longest run, so that none lapses under a run that still writes its end.
+_HOLD_MARGIN = 60.0
+
+
+class CompositionError(RuntimeError):
+    """The settings are sound, but what they name is not: a catalogue file, a URL. One line for each problem."""
+
+
+def build(settings: Settings, *, own_providers: Sequence[ProviderSpec] = ()) -> Container:
+    """The container of a replica; ``own_providers`` are registered beside those that the settings name.
+
+    Raises:
+        CompositionError: a catalogue file or a URL is wrong.
+    """
+    container = Container(
+        settings=providers.Object(settings),
+        registry=providers.Object(_registry(settings, own_providers)),
+        catalogue=providers.Object(_catalogue(settings)),
+        run_limits=providers.Object(_run_limits(settings)),
+        deadlines=providers.Object(
+            Deadlines(settings.connect_seconds, settings.first_byte_seconds, settings.idle_seconds)
+        ),
+        hold_seconds=providers.Object(settings.total_seconds + settings.queue_seconds + _HOLD_MARGIN),
+    )
+    _add_stores(container, settings)
+    _add_vouchers(container, settings)
+    return container
+
+
+def with_secret(settings: Settings) -> Settings:
+    """The settings with a secret of this process's own, where neither a secret nor an issuer is set."""
+    if settings.jwt_secret is not None or settings.jwt_issuer is not None:
+        return settings
+    return Settings.model_validate({**settings.model_dump(), "jwt_secret": secrets.token_urlsafe(MIN_SECRET_BYTES)})
+
+
+def minting(settings: Settings) -> Mint | None:
+    """What mints tokens that this gateway takes; None where only an issuer can."""
+    return partial(mint, settings.jwt_secret.get_secret_value().encode()) if settings.jwt_secret is not None else None
+
+
+def _add_stores(container: Container, settings: Settings) -> None:
+    limits = providers.Object(Limits(settings.requests_per_minute, settings.tokens_per_minute))
+    if settings.redis_url is None:
+        memory = InMemory(default_limits=limits)
+        _fill_in(container, memory.tenants, memory.ledger, memory.limiter, memory.run_store)
+        return
+    # redis-py is a third of what there is to import; without a Redis nobody waits for it.
+    from config.redis_stores import InRedis
+
+    redis = InRedis(url=settings.redis_url.get_secret_value(), default_limits=limits)
+    try:
+        redis.connection()
+    except ValueError as error:
+        raise CompositionError(f"SLUICE_REDIS_URL: {error}") from None
+    _fill_in(container, redis.tenants, redis.ledger, redis.limiter, redis.run_store)
+    container.checks.add_args(redis.dependency)
+    container.closers.add_args(redis.connection.provided.aclose)
+
+
+def _fill_in(container: Container, *stores: "providers.Singleton[object]") -> None:
+    gaps = (container.tenants, container.ledger, container.limiter, container.run_store)
+    for gap, store in zip(gaps, stores, strict=True):
+        gap.override(store)
+
+
+def _add_vouchers(container: Container, settings: Settings) -> None:
+    if settings.jwt_secret is not None:
+        secret = settings.jwt_secret.get_secret_value().encode()
+        container.vouchers.add_args(providers.Singleton(HmacVerifier, secret, container.clock))
+    if settings.jwt_issuer is not None and settings.jwt_audience is not None:
+        keys = providers.Singleton(JwksCache, settings.jwt_issuer, container.transport)
+        try:
+            keys()
+        except ValueError as error:
+            raise CompositionError(f"SLUICE_JWT_ISSUER: {error}") from None
+        issuer = providers.Singleton(IssuerVerifier, settings.jwt_issuer, settings.jwt_audience, keys, container.clock)
+        container.vouchers.add_args(issuer)
+        container.checks.add_args(keys)
+        container.closers.add_args(keys.provided.close)
+
+
+def _registry(settings: Settings, own: Sequence[ProviderSpec]) -> ProviderRegistry:
+    files = [_HERE / "providers.toml", *([settings.providers] if settings.providers is not None else [])]
+    try:
+        specs = load_providers(*files)
+    except CatalogueError as error:
+        raise CompositionError(str(error)) from None
+    if settings.upstream is not None:
+        specs["upstream"] = _upstream(settings.upstream, settings)
+    return ProviderRegistry({**specs, **{spec.id: spec for spec in own}})
+
+
+def _upstream(base_url: str, settings: Settings) -> ProviderSpec:
+    """The provider of SLUICE_UPSTREAM: any model, and the operator's key for tenants who bring none."""
+    spec = ProviderSpec("upstream", "upstream", base_url.rstrip("/"), key="optional", models="any")
+    key = settings.upstream_key
+    return spec if key is None else replace(spec, headers={"Authorization": f"Bearer {key.get_secret_value()}"})
+
+
+def _catalogue(settings: Settings) -> Catalogue:
+    files = [_HERE / "models.toml", *([settings.models] if settings.models is not None else [])]
+    try:
+        return Catalogue(load_models(*files))
+    except CatalogueError as error:
+        raise CompositionError(str(error)) from None
+
+
+def _run_limits(settings: Settings) -> RunLimits:
+    return RunLimits(
+        total_seconds=settings.total_seconds,
+        queue_seconds=settings.queue_seconds,
+        output_bytes=settings.output_bytes,
+        job_slots=settings.job_slots,
+        queue_length=settings.queue_length,
+    )

@@ -1,0 +1,81 @@
+"""The one place where ports meet adapters. Constructors only: what depends on settings is decided in ``composition``.
+
+``InMemory`` and ``InRedis`` are overlays: each fills in the stores that ``Container`` leaves open.
+"""
+
+import os
+import time
+
+from dependency_injector import containers, providers
+
+from adapters.auth.jwt import Verifiers
+from adapters.journal.journal import LoguruJournal
+from adapters.openai.provider import Deadlines, OpenAIProvider
+from adapters.openai.transport import PooledTransport
+from adapters.tokenizer.tokenizer import TiktokenTokenizer
+from config.settings import Settings
+from domain.completions.admission import Admission
+from domain.completions.callers import Callers
+from domain.completions.production import Production, RunLimits
+from domain.completions.runs import CompletionRuns
+from domain.models import Catalogue
+from domain.namespaces import Namespaces
+from domain.ports import Ledger, RateLimiter, RunStore, TenantStore
+from domain.providers import Planner, ProviderRegistry
+
+
+class Container(containers.DeclarativeContainer):
+    """Every part of a replica, built when it is first asked for."""
+
+    settings = providers.Dependency(instance_of=Settings)
+    registry = providers.Dependency(instance_of=ProviderRegistry)
+    catalogue = providers.Dependency(instance_of=Catalogue)
+    run_limits = providers.Dependency(instance_of=RunLimits)
+    deadlines = providers.Dependency(instance_of=Deadlines)
+    hold_seconds = providers.Dependency(instance_of=float)
+
+    tenants: providers.Dependency[TenantStore] = providers.Dependency()
+    ledger: providers.Dependency[Ledger] = providers.Dependency()
+    limiter: providers.Dependency[RateLimiter] = providers.Dependency()
+    run_store: providers.Dependency[RunStore] = providers.Dependency()
+
+    clock = providers.Object(time.time)
+    entropy = providers.Object(os.urandom)
+    journal = providers.Singleton(LoguruJournal)
+    tokenizer = providers.Singleton(TiktokenTokenizer)
+    transport = providers.Singleton(PooledTransport)
+    provider = providers.Singleton(OpenAIProvider, transport, deadlines=deadlines)
+    #: Whoever can vouch for a token: ``composition`` adds the secret's and the issuer's verifier.
+    vouchers = providers.List()
+    verifier = providers.Singleton(Verifiers, vouchers, clock)
+
+    planner = providers.Singleton(Planner, registry=registry, catalogue=catalogue)
+    namespaces = providers.Singleton(Namespaces, tenants=tenants, registry=registry)
+    callers = providers.Singleton(Callers, tenants=tenants, entropy=entropy)
+    admission = providers.Singleton(
+        Admission, planner=planner, tokenizer=tokenizer, limiter=limiter, ledger=ledger, hold_seconds=hold_seconds
+    )
+    production = providers.Singleton(
+        Production,
+        provider=provider,
+        store=run_store,
+        ledger=ledger,
+        limiter=limiter,
+        tokenizer=tokenizer,
+        journal=journal,
+        clock=clock,
+        limits=run_limits,
+    )
+    runs = providers.Singleton(
+        CompletionRuns,
+        admission=admission,
+        production=production,
+        store=run_store,
+        journal=journal,
+        clock=clock,
+        entropy=entropy,
+        limits=run_limits,
+    )
+    #: What must answer for this replica to be ready, and what is closed when it ends, in this order.
+    checks = providers.List()
+    closers = providers.List(transport.provided.aclose)

@@ -1,0 +1,23 @@
+"""The stores in this process: for development and tests, and where one replica is all there is."""
+
+import time
+
+from dependency_injector import containers, providers
+
+from adapters.memory.ledger import MemoryLedger
+from adapters.memory.rate import MemoryRateLimiter
+from adapters.memory.runs import MemoryRunStore
+from adapters.memory.tenants import MemoryTenantStore
+from domain.tenants import Limits
+
+
+class InMemory(containers.DeclarativeContainer):
+    """An overlay for ``Container``: nothing outlives the process."""
+
+    default_limits = providers.Dependency(instance_of=Limits)
+
+    clock = providers.Object(time.time)
+    tenants = providers.Singleton(MemoryTenantStore, defaults=default_limits)
+    ledger = providers.Singleton(MemoryLedger, clock)
+    limiter = providers.Singleton(MemoryRateLimiter, clock)
+    run_store = providers.Singleton(MemoryRunStore, clock)

@@ -1,0 +1,29 @@
+"""The stores in Redis, which any number of replicas share."""
+
+import time
+
+from dependency_injector import containers, providers
+
+from adapters.redis.connection import RedisConnection
+from adapters.redis.dependency import RedisDependency
+from adapters.redis.ledger import RedisLedger
+from adapters.redis.rate import RedisRateLimiter
+from adapters.redis.runs import RedisRunStore
+from adapters.redis.tenants import RedisTenantStore
+from domain.tenants import Limits
+
+
+class InRedis(containers.DeclarativeContainer):
+    """An overlay for ``Container``; nothing is connected before it is first used."""
+
+    url = providers.Dependency(instance_of=str)
+    default_limits = providers.Dependency(instance_of=Limits)
+
+    connection = providers.Singleton(RedisConnection, url)
+    dependency = providers.Singleton(RedisDependency, connection)
+    tenants = providers.Singleton(
+        RedisTenantStore, connection, defaults=default_limits, monotonic=providers.Object(time.monotonic)
+    )
+    ledger = providers.Singleton(RedisLedger, connection)
+    limiter = providers.Singleton(RedisRateLimiter, connection)
+    run_store = providers.Singleton(RedisRunStore, connection)

@@ -1,0 +1,119 @@
+"""The gateway for fixtures: ``sluice serve`` as a process of its own, configured as an operator would."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+#: Long enough for HS256; made up.
+SECRET = "a secret that only the tests know, 32 bytes and more"
+
+
+class GatewayNotStarted(Exception):
+    """The process ended or did not answer in time; its log is the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayProcess:
+    """A running replica; leaving the ``with`` block ends it. ``log`` is what it wrote to standard output and error."""
+
+    process: "subprocess.Popen[bytes]"
+    port: int
+    log_file: Path
+
+    @classmethod
+    def start(
+        cls, log_file: Path, environment: Mapping[str, str] | None = None, *, deadline: float = 20.0
+    ) -> "GatewayProcess":
+        """Serve on a free loopback port, with these ``SLUICE_*`` variables and none of ours.
+
+        Raises:
+            GatewayNotStarted: it did not come up; nothing is left running.
+        """
+        port = free_port()
+        variables = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
+        variables |= {"SLUICE_PORT": str(port), **(environment or {})}
+        command = [sys.executable, "-c", "from entrypoints.cli import main; main()", "serve"]
+        with log_file.open("ab") as log:
+            process = subprocess.Popen(command, cwd=CHECKOUT, env=variables, stdout=log, stderr=log)
+        gateway = cls(process, port, log_file)
+        gateway._wait_until_it_answers(time.monotonic() + deadline)
+        return gateway
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace")
+
+    def wait_for_log(self, text: str, *, deadline: float = 5.0) -> str:
+        """The log as soon as it holds ``text``.
+
+        Raises:
+            TimeoutError: it does not after ``deadline`` seconds.
+        """
+        until = time.monotonic() + deadline
+        while text not in (log := self.log):
+            if time.monotonic() > until:
+                raise TimeoutError(f"{text!r} is not in the log:\n{log}")
+            time.sleep(0.02)
+        return log
+
+    def stop(self, deadline: float = 15.0) -> int:
+        """SIGTERM; the exit status. SIGKILL after ``deadline`` seconds. Stopping twice is harmless."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(deadline)
+        except subprocess.TimeoutExpired:
+            return self.kill()
+
+    def kill(self) -> int:
+        self.process.kill()
+        return self.process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _wait_until_it_answers(self, until: float) -> None:
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() > until:
+                self.kill()
+                raise GatewayNotStarted(self.log)
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=2)
+        try:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == 200
+        except (OSError, HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody has at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
