@@ -1,11 +1,12 @@
 """From settings to a container: which stores, which verifiers, which providers. Every decision is here."""
 
 import secrets
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from dependency_injector import providers
 
@@ -13,6 +14,7 @@ from adapters.auth.jwks import JwksCache
 from adapters.auth.jwt import HmacVerifier, IssuerVerifier
 from adapters.auth.mint import mint
 from adapters.catalogue import CatalogueError, load_models, load_providers
+from adapters.journal.sinks import configure_logging
 from adapters.openai.provider import Deadlines
 from config.container import Container
 from config.memory_stores import InMemory
@@ -55,6 +57,11 @@ def build(settings: Settings, *, own_providers: Sequence[ProviderSpec] = ()) -> 
     return container
 
 
+def start_logging(settings: Settings) -> None:
+    """Send the log to standard error. Call it after the libraries that set up logging of their own."""
+    configure_logging(settings.log_format, settings.log_level.upper(), sys.stderr)
+
+
 def with_secret(settings: Settings) -> Settings:
     """The settings with a secret of this process's own, where neither a secret nor an issuer is set."""
     if settings.jwt_secret is not None or settings.jwt_issuer is not None:
@@ -86,7 +93,8 @@ def _add_stores(container: Container, settings: Settings) -> None:
     container.closers.add_args(redis.connection.provided.aclose)
 
 
-def _fill_in(container: Container, *stores: "providers.Singleton[object]") -> None:
+def _fill_in(container: Container, *stores: providers.Provider[Any]) -> None:
+    gaps: tuple[providers.Dependency[Any], ...]
     gaps = (container.tenants, container.ledger, container.limiter, container.run_store)
     for gap, store in zip(gaps, stores, strict=True):
         gap.override(store)

@@ -28,29 +28,30 @@ class Namespaces:
     def name(self) -> str:
         return "registry"
 
-    async def require_clear(self) -> None:
-        """Raise NamespaceTaken where a provider's id is a tenant's.
+    async def require_clear(self) -> bool:
+        """Raise NamespaceTaken where a provider's id is a tenant's; whether it is known that none is.
 
         A store that is away keeps nothing from starting: ``check`` asks again until it is known.
         """
         try:
             found = await asyncio.gather(*(self._is_tenant(spec.id) for spec in self.registry))
         except StoreUnavailable:
-            return
+            return False
         taken = [spec.id for spec, exists in zip(self.registry, found, strict=True) if exists]
         if taken:
             raise NamespaceTaken(taken)
         self._clear = True
+        return True
 
     async def check(self) -> str | None:
         """None once the ids are known to be free, else why they are not."""
         if self._clear:
             return None
         try:
-            await self.require_clear()
+            known = await self.require_clear()
         except NamespaceTaken as error:
             return str(error)
-        return None if self._clear else "not yet compared with the tenants"
+        return None if known else "not yet compared with the tenants"
 
     async def _is_tenant(self, provider_id: str) -> bool:
         try:

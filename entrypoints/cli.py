@@ -2,14 +2,17 @@
 
 import argparse
 import os
+import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 from config.settings import PREFIX, Settings, SettingsError, read_settings
 
-#: https://man.openbsd.org/sysexits: the configuration is wrong.
+#: https://man.openbsd.org/sysexits: something needed is not to be had; the configuration is wrong.
+EX_UNAVAILABLE = 69
 EX_CONFIG = 78
 
 
@@ -35,41 +38,50 @@ def serve(environment: dict[str, str]) -> int:
     try:
         settings = read_settings(environment)
     except SettingsError as error:
-        return _refuse(error)
-    # Imported only now: a wrong setting is told at once, and the server's imports take their time.
-    from config.composition import CompositionError
-
+        return _refuse(str(error), EX_CONFIG)
     with ExitStack() as stack:
         try:
-            run = _assemble(settings, environment, stack)
-        except CompositionError as error:
-            return _refuse(error)
-        run()
-    return 0
+            listener = stack.enter_context(socket.create_server((settings.host, settings.port), backlog=1024))
+        except OSError as error:
+            return _refuse(f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}", EX_UNAVAILABLE)
+        # Port 0 is any free one: from here on the settings name the one that it became.
+        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+        return _serve(settings, environment, listener, stack)
 
 
-def _assemble(settings: Settings, environment: dict[str, str], stack: ExitStack) -> "partial[None]":
-    from config.composition import build
+def _serve(settings: Settings, environment: dict[str, str], listener: socket.socket, stack: ExitStack) -> int:
+    # Imported only now: a wrong setting is told at once, and the server's imports take their time.
+    from config.composition import CompositionError, build, start_logging
+    from domain.namespaces import NamespaceTaken
     from entrypoints import demo
     from entrypoints.http.app import serve as run
     from entrypoints.http.assembly import assemble
 
-    if not settings.demo:
-        return partial(run, assemble(build(settings)), settings.host, settings.port)
-    stage = stack.enter_context(demo.stage(settings, environment))
-    container = build(stage.settings, own_providers=stage.providers)
-    app = assemble(container, before=partial(demo.set_up, container.tenants(), stage))
+    start_logging(settings)
+    try:
+        if settings.demo:
+            stage = stack.enter_context(demo.stage(settings, environment))
+            container = build(stage.settings, own_providers=stage.providers)
+            app = assemble(container, before=partial(demo.set_up, container.tenants(), stage))
+            app.register_listener(_greeting(demo.welcome(stage)), "after_server_start")
+        else:
+            app = assemble(build(settings))
+        run(app, listener)
+    except (CompositionError, NamespaceTaken) as error:
+        return _refuse(str(error), EX_CONFIG)
+    return 0
 
+
+def _greeting(text: str) -> Callable[[object], Coroutine[Any, Any, None]]:
     async def greet(_: object) -> None:
         # For people, beside the log and not in it: the commands must be copied as they stand.
-        sys.stdout.write(demo.welcome(stage))
+        sys.stdout.write(text)
         sys.stdout.flush()
 
-    app.register_listener(greet, "after_server_start")
-    return partial(run, app, settings.host, settings.port)
+    return greet
 
 
-def _refuse(error: Exception) -> int:
+def _refuse(problems: str, status: int) -> int:
     sys.stderr.write("Sluice cannot start:\n")
-    sys.stderr.writelines(f"  {problem}\n" for problem in str(error).splitlines())
-    return EX_CONFIG
+    sys.stderr.writelines(f"  {problem}\n" for problem in problems.splitlines())
+    return status

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from domain import tokens
-from domain.chat import ChatRequest, Chunk, Completion, JsonObject, Usage
+from domain.chat import ChatRequest, Completion, JsonObject, Usage
 from domain.completions.admission import Admitted
 from domain.completions.assembly import Assembly
 from domain.completions.tail import Tail
@@ -29,9 +29,6 @@ from domain.tenants import Caller
 from domain.tokens import TokenPolicy
 
 T = TypeVar("T")
-
-#: Fields of a chunk that say nothing to a reader when the chunk has no choices.
-_SILENT = frozenset({"choices", "system_fingerprint", "service_tier"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +120,8 @@ class Production:
                     progress.assembly.add(chunk)
                 if progress.assembly.bytes > self.limits.output_bytes:
                     raise OutputTooLarge
-                entries = [chunk.data for chunk in chunks if _says_something(chunk)]
+                # OpenAI's only chunk without choices is the one with the usage; clients index into all others.
+                entries = [chunk.data for chunk in chunks if chunk.body["choices"]]
                 if entries:
                     await self._append(job.run, tail, entries)
 
@@ -256,10 +254,6 @@ async def _undisturbed(work: Coroutine[Any, Any, None]) -> None:
     except asyncio.CancelledError:
         await asyncio.wait((task,))
         raise
-
-
-def _says_something(chunk: Chunk) -> bool:
-    return bool(chunk.body["choices"]) or not chunk.body.keys() <= _SILENT
 
 
 def _bounded(request: ChatRequest, bound: int | None) -> JsonObject:

@@ -1,6 +1,6 @@
 """The Sanic application: routes, the error handler, start and drain. Decides nothing about completions."""
 
-import time
+import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
@@ -161,7 +161,10 @@ def _add_lifecycle(app: App, services: Services, settings: HttpSettings) -> None
     app.register_listener(close, "after_server_stop")
 
 
-def serve(app: App, host: str, port: int) -> None:
-    """Run the application in this process until SIGTERM or SIGINT. One process is one replica."""
-    app.ctx.started = time.perf_counter()
-    app.run(host=host, port=port, single_process=True, access_log=False, motd=False)
+def serve(app: App, listener: socket.socket) -> None:
+    """Run the application on a listening socket, in this process, until SIGTERM or SIGINT. One process is one replica.
+
+    Raises:
+        Exception: what a start hook raised.
+    """
+    app.run(sock=listener, single_process=True, access_log=False, motd=False)

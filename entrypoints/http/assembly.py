@@ -24,6 +24,10 @@ def assemble(container: Container, *, before: Callable[[], Awaitable[None]] | No
     )
     parts = (container.callers(), container.verifier(), planner, answering)
     namespaces = container.namespaces()
+
+    async def require_clear_namespaces() -> None:
+        await namespaces.require_clear()
+
     services = Services(
         group=GroupSurface(*parts),
         tenant=TenantSurface(*parts),
@@ -32,7 +36,7 @@ def assemble(container: Container, *, before: Callable[[], Awaitable[None]] | No
         runs=runs,
         registry=planner.registry,
         exchanges=Exchanges(journal, container.entropy()),
-        start=(*((before,) if before is not None else ()), namespaces.require_clear),
+        start=(*((before,) if before is not None else ()), require_clear_namespaces),
         stop=tuple(container.closers()),
     )
     http = HttpSettings(

@@ -1,0 +1,111 @@
+"""A whole installation, as processes: gateways, a Redis, a scripted provider, a llama.cpp server."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from adapters.auth.mint import mint
+from tests.gateway import SECRET, GatewayProcess
+from tests.llama.process import LlamaProcess
+from tests.provider.process import ProviderProcess
+from tests.redis_server import RedisServer, redis_server
+
+#: What no log may ever hold. Each test sends them; each gateway's log is searched when it ends.
+PROMPT_CANARY = "canary-prompt-7f3a"
+ANSWER_CANARY = "canary-answer-7f3a"
+KEY_CANARY = "sk-canary-key-7f3a"
+
+TENANT = "acme"
+USER = "u1"
+
+Start: TypeAlias = Callable[..., GatewayProcess]
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[ProviderProcess]:
+    with ProviderProcess.start() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LlamaProcess]:
+    with LlamaProcess.start(tmp_path_factory.mktemp("llama")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def fresh_state(request: pytest.FixtureRequest) -> None:
+    """An empty store and a provider that remembers nothing, where the test has any."""
+    if "redis" in request.fixturenames:
+        server: RedisServer = request.getfixturevalue("redis")
+        server.command("FLUSHALL")
+        set_up_tenant(server)
+    if "provider" in request.fixturenames:
+        request.getfixturevalue("provider").reset()
+
+
+@pytest.fixture
+def start(tmp_path: Path, redis: RedisServer, provider: ProviderProcess) -> Iterator[Start]:
+    """Starts replicas on the test's Redis, with the scripted provider as ``openai``; they end with the test."""
+    running: list[GatewayProcess] = []
+    providers = tmp_path / "providers.toml"
+
+    def start(**variables: str) -> GatewayProcess:
+        providers.write_text(f'[openai]\nbase_url = "{provider.base_url}"\nmodels = "any"\n')
+        environment = {
+            "SLUICE_REDIS_URL": redis.url,
+            "SLUICE_JWT_SECRET": SECRET,
+            "SLUICE_PROVIDERS": str(providers),
+            "SLUICE_LOG_LEVEL": "debug",
+            **variables,
+        }
+        gateway = GatewayProcess.start(tmp_path / f"gateway-{len(running)}.log", environment)
+        running.append(gateway)
+        return gateway
+
+    yield start
+    for gateway in running:
+        gateway.stop()
+        require_silence(gateway.log)
+
+
+@pytest.fixture
+def gateway(start: Start) -> GatewayProcess:
+    return start()
+
+
+def set_up_tenant(redis: RedisServer, **changes: Any) -> None:
+    """What an operator writes with redis-cli: the tenant's document and a user's balance, under their plain names."""
+    document = {
+        "user_groups": ["anonymous", "staff"],
+        "api_keys": {"openai": KEY_CANARY},
+        "default": "openai",
+        "default_model": "echo",
+        **changes,
+    }
+    redis.command("SET", f"tenant:{TENANT}", json.dumps(document))
+    redis.command("SET", f"tokens:{TENANT}:staff:{USER}", 1_000_000)
+
+
+def token(user: str = USER, tenants: tuple[str, ...] = (TENANT,), lifetime: int = 600) -> str:
+    return mint(
+        SECRET.encode(), user, tenants=tenants, groups=dict.fromkeys(tenants, "staff"), lifetime=lifetime,
+        now=time.time(),
+    )  # fmt: skip
+
+
+def require_silence(log: str) -> None:
+    """No message content, key or token is in a log."""
+    for secret in (PROMPT_CANARY, ANSWER_CANARY, KEY_CANARY, SECRET, "eyJ"):
+        assert secret not in log
+    assert "Traceback" not in log
