@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from dependency_injector import providers
 
+from adapters.auth.claims import ClaimMap, ClaimRules
 from adapters.auth.jwks import JwksCache
 from adapters.auth.jwt import HmacVerifier, IssuerVerifier
 from adapters.auth.mint import mint
@@ -93,27 +94,48 @@ def _add_stores(container: Container, settings: Settings) -> None:
     container.closers.add_args(redis.connection.provided.aclose)
 
 
-def _fill_in(container: Container, *stores: providers.Provider[Any]) -> None:
-    gaps: tuple[providers.Dependency[Any], ...]
-    gaps = (container.tenants, container.ledger, container.limiter, container.run_store)
-    for gap, store in zip(gaps, stores, strict=True):
-        gap.override(store)
+def _fill_in(
+    container: Container,
+    tenants: providers.Provider[Any],
+    ledger: providers.Provider[Any],
+    limiter: providers.Provider[Any],
+    run_store: providers.Provider[Any],
+) -> None:
+    container.tenants.override(tenants)
+    container.ledger.override(ledger)
+    container.limiter.override(limiter)
+    container.run_store.override(run_store)
 
 
 def _add_vouchers(container: Container, settings: Settings) -> None:
+    rules = _claim_rules(settings)
     if settings.jwt_secret is not None:
         secret = settings.jwt_secret.get_secret_value().encode()
-        container.vouchers.add_args(providers.Singleton(HmacVerifier, secret, container.clock))
+        container.vouchers.add_args(providers.Singleton(HmacVerifier, secret, container.clock, rules=rules))
     if settings.jwt_issuer is not None and settings.jwt_audience is not None:
         keys = providers.Singleton(JwksCache, settings.jwt_issuer, container.transport)
         try:
             keys()
         except ValueError as error:
             raise CompositionError(f"SLUICE_JWT_ISSUER: {error}") from None
-        issuer = providers.Singleton(IssuerVerifier, settings.jwt_issuer, settings.jwt_audience, keys, container.clock)
+        issuer = providers.Singleton(
+            IssuerVerifier, settings.jwt_issuer, settings.jwt_audience, keys, container.clock, rules=rules
+        )
         container.vouchers.add_args(issuer)
         container.checks.add_args(keys)
         container.closers.add_args(keys.provided.close)
+
+
+def _claim_rules(settings: Settings) -> ClaimRules:
+    names = ClaimMap(
+        user=settings.jwt_user_claim,
+        tenants=settings.jwt_tenants_claim,
+        tenant=settings.jwt_tenant_claim,
+        groups=settings.jwt_groups_claim,
+        group=settings.jwt_group_claim,
+        scope=settings.jwt_scope_claim,
+    )
+    return ClaimRules(names, settings.jwt_max_lifetime_seconds)
 
 
 def _registry(settings: Settings, own: Sequence[ProviderSpec]) -> ProviderRegistry:

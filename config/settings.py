@@ -38,6 +38,13 @@ class Settings(BaseModel):
     jwt_secret: SecretStr | None = None
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
+    jwt_user_claim: str = "sub"
+    jwt_tenants_claim: str = "tenants"
+    jwt_tenant_claim: str = "tenant_id"
+    jwt_groups_claim: str = "groups"
+    jwt_group_claim: str = "group"
+    jwt_scope_claim: str = "scope"
+    jwt_max_lifetime_seconds: int = Field(default=86_400, ge=60)
     providers: Path | None = None
     models: Path | None = None
     upstream: str | None = None
