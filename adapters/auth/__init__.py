@@ -1,0 +1,1 @@
+"""Bearer tokens: JSON Web Tokens signed with a shared secret, or by an OpenID issuer with the keys it publishes."""

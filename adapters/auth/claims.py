@@ -1,0 +1,143 @@
+"""What the claims of a verified token mean: until when it is good, and whom it speaks for. Pure."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from adapters.auth.refusal import invalid_token
+from domain.tenants import GroupId, Principal, TenantId, UserId
+
+#: How far the issuer's clock may be from ours, in seconds.
+LEEWAY = 30
+DAY = 24 * 60 * 60
+_ID = re.compile(r"[A-Za-z0-9._@-]{1,128}")
+_STAND_IN = re.compile(r"sub-[0-9a-f]{32}")
+#: The widest integer that every JSON reader keeps exact.
+_LAST_MOMENT = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimMap:
+    """Which claim says what; all are top-level.
+
+    ``tenants`` is a list of tenant ids, ``tenant`` a single one where there is no list. ``groups`` maps a tenant to the
+    user's group there, ``group`` is the one in all other tenants of the token. ``scope`` is a space-separated list.
+    """
+
+    user: str = "sub"
+    tenants: str = "tenants"
+    tenant: str = "tenant_id"
+    groups: str = "groups"
+    group: str = "group"
+    scope: str = "scope"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A principal, and the Unix second from which its token is no longer good, leeway included."""
+
+    principal: Principal
+    expires: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRules:
+    """How claims are judged. ``max_lifetime`` is in seconds from now, None for no limit."""
+
+    names: ClaimMap = ClaimMap()
+    max_lifetime: int | None = DAY
+
+    def judge(self, claims: Mapping[str, Any], now: float) -> Verified:
+        """The principal of a token's claims at ``now``, in Unix seconds.
+
+        Raises:
+            NotAuthenticated: the token is not good now, or names nobody.
+        """
+        expires = _require_current(claims, now, self.max_lifetime)
+        return Verified(principal(claims, self.names), expires)
+
+
+#: The contract's claims, and a day at most.
+DEFAULT_RULES = ClaimRules()
+
+
+def require_audience(claims: Mapping[str, Any], audience: str) -> None:
+    """Raise NotAuthenticated unless the token is meant for ``audience``, alone or among others."""
+    named = claims.get("aud")
+    if named != audience and not (isinstance(named, list) and audience in named):
+        raise invalid_token("The token is for another audience.")
+
+
+def principal(claims: Mapping[str, Any], names: ClaimMap) -> Principal:
+    """Whom these claims speak for. A tenant that is no id gives access to nothing and is left out.
+
+    Raises:
+        NotAuthenticated: there is no user, or a group of one of the tenants is no id.
+    """
+    tenants = frozenset(_tenants(claims, names))
+    scope = claims.get(names.scope)
+    return Principal(
+        user=user_id(claims.get(names.user)),
+        tenants=tenants,
+        groups=_groups(claims, names, tenants),
+        scopes=frozenset(scope.split()) if isinstance(scope, str) else frozenset(),
+    )
+
+
+def user_id(subject: object) -> UserId:
+    """The id of a token's subject: itself, or where it is no id (``auth0|abc``) ``sub-`` and 32 digits of its SHA-256.
+
+    Two subjects never share an id: one that looks like such a stand-in gets a stand-in as well.
+    """
+    if not isinstance(subject, str) or not subject:
+        raise invalid_token("The token names no user.")
+    if _ID.fullmatch(subject) and not _STAND_IN.fullmatch(subject):
+        return subject
+    return f"sub-{hashlib.sha256(subject.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
+
+
+def _tenants(claims: Mapping[str, Any], names: ClaimMap) -> Iterator[TenantId]:
+    named = claims.get(names.tenants)
+    for tenant in named if isinstance(named, list) else [claims.get(names.tenant)]:
+        if isinstance(tenant, str) and _ID.fullmatch(tenant):
+            yield tenant
+
+
+def _groups(claims: Mapping[str, Any], names: ClaimMap, tenants: frozenset[TenantId]) -> dict[TenantId, GroupId]:
+    # A list of groups, as many issuers send one for other ends, says nothing about tenants.
+    by_tenant = claims.get(names.groups)
+    everywhere = claims.get(names.group)
+    groups = {tenant: everywhere for tenant in tenants if everywhere is not None}
+    if isinstance(by_tenant, dict):
+        groups |= {tenant: group for tenant, group in by_tenant.items() if tenant in tenants}
+    # Without this a misspelt group would fall back to the tenant's default, which may be allowed more.
+    if not all(isinstance(group, str) and _ID.fullmatch(group) for group in groups.values()):
+        raise invalid_token("The token names a group that cannot exist.")
+    return groups
+
+
+def _require_current(claims: Mapping[str, Any], now: float, max_lifetime: int | None) -> int:
+    expires = _moment(claims, "exp")
+    if expires is None:
+        raise invalid_token("The token has no expiry.")
+    if expires + LEEWAY <= now:
+        raise invalid_token("The token has expired.")
+    if max_lifetime is not None and expires - now > max_lifetime + LEEWAY:
+        raise invalid_token("The token is good for longer than is accepted here.")
+    for name in ("nbf", "iat"):
+        since = _moment(claims, name)
+        if since is not None and since - LEEWAY > now:
+            raise invalid_token("The token is not good yet.")
+    return expires + LEEWAY
+
+
+def _moment(claims: Mapping[str, Any], name: str) -> int | None:
+    if name not in claims:
+        return None
+    value = claims[name]
+    # A bool is an int to Python, a string or a float may be whatever the reader makes of it.
+    if type(value) is not int or not 0 < value <= _LAST_MOMENT:
+        raise invalid_token(f"The token's {name} is not a time.")
+    return value

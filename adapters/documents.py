@@ -1,0 +1,157 @@
+"""Tenants' documents as operators write them, and the domain's Tenant made of one.
+
+Keys that are not known here belong to others and are left alone; a known key of the wrong type spoils the document.
+"""
+
+from dataclasses import replace
+from typing import Annotated, Literal, TypeAlias
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from domain.chat import JsonObject
+from domain.errors import TenantMisconfigured
+from domain.ids import is_id
+from domain.models import Model
+from domain.tenants import ANONYMOUS, Group, GroupId, Limits, Tenant, TenantId
+from domain.tokens import MAX_TOKENS, TokenPolicy
+
+
+def _require_id(text: str) -> str:
+    if not is_id(text):
+        raise ValueError("not an id")
+    return text
+
+
+_Id: TypeAlias = Annotated[str, AfterValidator(_require_id)]
+_Count: TypeAlias = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
+_Positive: TypeAlias = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
+#: What may stand in a header: a key with a line break in it would otherwise fail, and show itself, much later.
+_Key: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[\x21-\x7e]*$")]
+
+
+class _Part(BaseModel):
+    # Without strict, "5" and true would count as integers.
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class _Group(_Part):
+    initial_tokens: _Count | None = None
+    models: list[str] | None = None
+
+
+class _Model(_Part):
+    provider: str
+    name: str | None = None
+    context_window: _Positive | None = None
+    max_output_tokens: _Positive | None = None
+    tokenizer: str = "o200k_base"
+
+
+class _Limits(_Part):
+    requests_per_minute: _Positive | None = None
+    tokens_per_minute: _Positive | None = None
+
+
+class _Document(_Part):
+    user_groups: list[_Id] | None = None
+    groups: dict[_Id, _Group] | None = None
+    api_keys: dict[str, _Key | list[_Key] | None] | None = None
+    default: str | None = None
+    default_model: str | None = None
+    default_group: str | None = None
+    models: dict[str, _Model] | None = None
+    allowed_models: list[str] | None = None
+    limits: _Limits | None = None
+    policy: Literal["prepaid", "strict"] = "prepaid"
+    provider_options: dict[str, dict[str, str]] | None = None
+
+
+def parse_tenant(tenant_id: TenantId, document: bytes | JsonObject, defaults: Limits) -> Tenant:
+    """The tenant that a document describes; ``defaults`` holds for each limit that it does not mention.
+
+    Raises:
+        TenantMisconfigured: it is not JSON, or not of this form. What it holds, keys included, is in no message.
+    """
+    read = _read(document)
+    # Raised out here, where no context is kept: pydantic's error quotes what it read.
+    if read is None or not is_id(tenant_id):
+        raise TenantMisconfigured
+    groups = _groups(read)
+    default_group = read.default_group or _default_group(groups)
+    if default_group is not None and default_group not in groups:
+        raise TenantMisconfigured
+    keys = _keys(read)
+    return Tenant(
+        id=tenant_id,
+        groups=groups,
+        api_keys=keys,
+        default_provider=read.default or (next(iter(keys)) if len(keys) == 1 else None),
+        default_model=read.default_model or None,
+        default_group=default_group,
+        own_models={name: _model(name, entry) for name, entry in (read.models or {}).items()},
+        allowed_models=_patterns(read.allowed_models),
+        limits=_limits(read.limits, defaults),
+        policy=TokenPolicy(read.policy),
+        provider_options=read.provider_options or {},
+    )
+
+
+def write_document(document: JsonObject) -> bytes:
+    """A document as it is stored.
+
+    Raises:
+        TenantMisconfigured: it cannot be written as JSON.
+    """
+    try:
+        return orjson.dumps(document)
+    except orjson.JSONEncodeError:
+        raise TenantMisconfigured from None
+
+
+def _read(document: bytes | JsonObject) -> _Document | None:
+    try:
+        return _Document.model_validate(orjson.loads(document) if isinstance(document, bytes) else document)
+    except (orjson.JSONDecodeError, ValidationError):
+        return None
+
+
+def _groups(read: _Document) -> dict[GroupId, Group]:
+    groups = {group_id: Group(group_id) for group_id in read.user_groups or ()}
+    for group_id, entry in (read.groups or {}).items():
+        groups[group_id] = Group(group_id, entry.initial_tokens or 0, _patterns(entry.models))
+    return groups
+
+
+def _keys(read: _Document) -> dict[str, tuple[str, ...]]:
+    """The keys by provider; a provider whose keys are all empty has none."""
+    keys: dict[str, tuple[str, ...]] = {}
+    for provider_id, given in (read.api_keys or {}).items():
+        usable = tuple(key for key in (given if isinstance(given, list) else (given,)) if key)
+        if usable:
+            keys[provider_id] = usable
+    return keys
+
+
+def _default_group(groups: dict[GroupId, Group]) -> GroupId | None:
+    return next((group_id for group_id in groups if group_id != ANONYMOUS), ANONYMOUS if groups else None)
+
+
+def _model(name: str, entry: _Model) -> Model:
+    return Model(
+        name,
+        context_window=entry.context_window,
+        max_output_tokens=entry.max_output_tokens,
+        tokenizer=entry.tokenizer,
+        owned_by=entry.provider,
+        names={entry.provider: entry.name or name},
+    )
+
+
+def _limits(given: _Limits | None, defaults: Limits) -> Limits:
+    # A limit that is null is none; one that is not mentioned is the default.
+    return replace(defaults, **given.model_dump(exclude_unset=True)) if given is not None else defaults
+
+
+def _patterns(given: list[str] | None) -> tuple[str, ...] | None:
+    return tuple(given) if given is not None else None

@@ -1,0 +1,117 @@
+"""The way to Redis, whatever its URL names: a server, the one that Sentinel elects, or a cluster.
+
+Nothing is repeated here. A command without a reply may have been executed, so repeating it is for those who know
+what that does.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias
+
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import Connection, SSLConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
+from redis.typing import EncodableT
+
+from adapters.redis.address import Address, Kind, parse_url
+from adapters.redis.errors import redis_errors
+from adapters.redis.scripts import Script
+
+Word: TypeAlias = str | bytes | int
+
+
+class RedisConnection:
+    """Commands to Redis: each is answered within ``deadline`` seconds, or StoreUnavailable says that it was not.
+
+    ``size`` bounds the sockets to each server; who finds all of them busy waits, within its deadline. ``timeout`` is
+    for one step: a connection from the pool, a connect, a write, a read. Belongs to one event loop.
+    """
+
+    def __init__(self, url: str, *, size: int = 64, timeout: float = 0.25, deadline: float = 0.5) -> None:
+        self._client, self._sentinel = _client(parse_url(url), size, timeout)
+        self._deadline = deadline
+
+    async def command(self, *words: Word) -> Any:
+        """The reply to one command, which must name a key.
+
+        Raises:
+            StoreUnavailable: there was none, or it was an error.
+        """
+        with redis_errors():
+            async with asyncio.timeout(self._deadline):
+                return await self._client.execute_command(*words)
+
+    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Word]) -> Any:
+        """The reply of a script, which must have at least one key; all of them in one slot.
+
+        Raises:
+            StoreUnavailable: there was none, or it was an error.
+        """
+        with redis_errors():
+            async with asyncio.timeout(self._deadline):
+                try:
+                    return await self._client.execute_command("EVALSHA", script.digest, len(keys), *keys, *arguments)
+                except NoScriptError:
+                    # It did not run: the server is new, or somebody emptied its cache. EVAL makes it known again.
+                    return await self._client.execute_command("EVAL", script.source, len(keys), *keys, *arguments)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+        if self._sentinel is not None:
+            await self._sentinel.aclose()
+
+
+class _Client(Protocol):
+    async def execute_command(self, *words: Word) -> Any: ...
+
+    async def aclose(self) -> None: ...
+
+
+class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
+    """Sentinel's pool knows where to connect; the other one lets callers wait where it would refuse them."""
+
+
+class _Cluster(RedisCluster):
+    """A cluster client whose callers wait for their turn, as BlockingConnectionPool makes them elsewhere."""
+
+    def __init__(self, *, size: int, **options: Any) -> None:
+        # A socket that is being closed still counts for a moment: twice as many are allowed as are ever used. A MOVED
+        # reply updates its slot only; by default every fifth closes all sockets, under the commands of others.
+        super().__init__(max_connections=2 * size, reinitialize_steps=0, **options)
+        self._turns = asyncio.Semaphore(size)
+
+    async def execute_command(self, *args: EncodableT, **kwargs: Any) -> Any:
+        async with self._turns:
+            return await super().execute_command(*args, **kwargs)
+
+
+def _client(address: Address, size: int, timeout: float) -> tuple[_Client, Sentinel | None]:
+    """A client that opens nothing yet, and the sentinels that it asks, if any."""
+    common: dict[str, Any] = {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        # Finds a peer that is gone within a minute. A health check would not help: where nothing is repeated, its
+        # failure is the command's.
+        "socket_keepalive": True,
+        "retry": Retry(NoBackoff(), 0),
+        # RESP3 has nothing for us, and costs each new connection a round trip or two more.
+        "protocol": 2,
+        "driver_info": None,
+    }
+    servers = common | {"username": address.username, "password": address.password}
+    if address.kind is Kind.CLUSTER:
+        nodes = [ClusterNode(host, port) for host, port in address.nodes]
+        return _Cluster(size=size, startup_nodes=nodes, ssl=address.tls, **servers), None
+    pool = servers | {"max_connections": size, "timeout": timeout, "db": address.db}
+    if address.kind is Kind.SENTINEL:
+        sentinel = Sentinel(address.nodes, sentinel_kwargs=common | {"ssl": address.tls})  # type: ignore[no-untyped-call] # redis-py has no types here
+        return Redis.from_pool(_SentinelPool(address.service, sentinel, ssl=address.tls, **pool)), sentinel  # type: ignore[no-untyped-call] # the same
+    host, port = address.nodes[0]
+    connection_class = SSLConnection if address.tls else Connection
+    return Redis.from_pool(
+        BlockingConnectionPool(connection_class=connection_class, host=host, port=port, **pool)
+    ), None
