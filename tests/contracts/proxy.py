@@ -1,0 +1,59 @@
+"""A way to Redis on which replies can get lost."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Proxy:
+    """Passes bytes on both ways. While it is ``losing``, a connection is cut where the reply should have come."""
+
+    url: str
+    losing: bool = False
+
+
+@asynccontextmanager
+async def proxied(port: int) -> AsyncIterator[Proxy]:
+    """A proxy in front of the server on a loopback port."""
+    proxy = Proxy("")
+    pumps: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(_relay(proxy, port, reader, writer))
+        pumps.add(task)
+        task.add_done_callback(pumps.discard)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    proxy.url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield proxy
+    finally:
+        server.close()
+        await server.wait_closed()
+        for pump in pumps:
+            pump.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+
+
+async def _relay(proxy: Proxy, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    up_reader, up_writer = await asyncio.open_connection("127.0.0.1", port)
+    commands = asyncio.ensure_future(_copy(reader, up_writer))
+    try:
+        while (reply := await up_reader.read(65_536)) and not proxy.losing:
+            writer.write(reply)
+            await writer.drain()
+    finally:
+        commands.cancel()
+        for end in (writer, up_writer):
+            end.close()
+            with suppress(OSError):
+                await end.wait_closed()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while command := await reader.read(65_536):
+        writer.write(command)
+        await writer.drain()
+    writer.close()

@@ -1,0 +1,79 @@
+"""Keys: named as operators know them, one slot for each script, and no id that could make one look like another."""
+
+from collections.abc import Callable
+
+import pytest
+from redis.crc import key_slot
+
+from adapters.redis import keys
+from adapters.redis.keys import AccountKeys, RunKeys
+from domain.ports import Account
+from domain.runs import Run, conversation_shard, with_shard
+
+RUN = "chatcmpl-01KCZ6V8XWQ3T5R7Y9ABCDEFGH"
+
+
+def test_keys_have_the_names_that_operators_know() -> None:
+    account = AccountKeys.of(Account("acme", "staff", "u@1"))
+    run = RunKeys.of(RUN)
+
+    named = [keys.tenant("acme"), account.balance, account.holds, account.closed("job-1"), keys.meter("acme", "rpm")]
+
+    assert named == [
+        "tenant:acme",
+        "tokens:acme:staff:u@1",
+        "{tokens:acme:staff:u@1}:holds",
+        "{tokens:acme:staff:u@1}:closed:job-1",
+        "ratelimit:{acme}:rpm",
+    ]
+    assert (run.record, run.log, run.result) == (
+        f"{{run:01}}:record:{RUN}",
+        f"{{run:01}}:log:{RUN}",
+        f"{{run:01}}:result:{RUN}",
+    )
+
+
+def test_what_one_script_touches_is_in_one_slot() -> None:
+    account = AccountKeys.of(Account("acme", "staff", "alice"))
+    pointed = run_in("conv-1")
+    run = RunKeys.of(pointed.id)
+
+    touched: list[list[str | None]] = [
+        [account.balance, account.holds, account.closed("job-1")],
+        [keys.meter("acme", "rpm"), keys.meter("acme", "tpm")],
+        [run.record, run.log, run.result, keys.conversation_of(pointed)],
+    ]
+
+    assert [len({key_slot((key or "").encode()) for key in together}) for together in touched] == [1, 1, 1]
+
+
+def test_runs_spread_over_sixteen_slots() -> None:
+    slots = {key_slot(RunKeys.of(with_shard(RUN, shard)).record.encode()) for shard in range(16)}
+
+    assert len(slots) == 16
+
+
+@pytest.mark.parametrize("text", ["", "a:b", "{a}", "a}", "a b", "a\n", "é", "*", "x" * 129, "a/b", "\0"])
+def test_what_is_no_id_enters_no_key(text: str) -> None:
+    makers: list[Callable[[], object]] = [
+        lambda: keys.tenant(text),
+        lambda: keys.meter(text, "rpm"),
+        lambda: keys.meter("acme", text),
+        lambda: AccountKeys.of(Account(text, "staff", "alice")),
+        lambda: AccountKeys.of(Account("acme", text, "alice")),
+        lambda: AccountKeys.of(Account("acme", "staff", text)),
+        lambda: AccountKeys.of(Account("acme", "staff", "alice")).closed(text),
+        lambda: keys.conversation(text, "alice", "conv-1"),
+        lambda: keys.conversation("acme", text, "conv-1"),
+        lambda: keys.conversation("acme", "alice", text),
+        lambda: RunKeys.of(text),
+    ]
+
+    for make in makers:
+        with pytest.raises(ValueError):
+            make()
+
+
+def run_in(conversation: str) -> Run:
+    run_id = with_shard(RUN, conversation_shard("acme", "alice", conversation))
+    return Run(run_id, "acme", "staff", "alice", conversation, "openai", "gpt-4o", 0, conversation=conversation)

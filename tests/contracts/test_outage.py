@@ -1,0 +1,277 @@
+"""Outages: who asks a Redis that is away is told so in time, and is served again when it is back."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+
+import pytest
+
+from adapters.redis.connection import RedisConnection
+from adapters.redis.ledger import RedisLedger
+from adapters.redis.rate import RedisRateLimiter
+from adapters.redis.runs import RedisRunStore
+from adapters.redis.tenants import RedisTenantStore
+from domain.errors import StoreUnavailable
+from domain.ports import Account, Hold
+from domain.rate import Allowance, Charge
+from domain.runs import Status
+from domain.tenants import Limits
+from tests.contracts.backends import Backend, connected, eventually
+from tests.contracts.proxy import Proxy, proxied
+from tests.contracts.test_run_store import COMPLETED, ended, entries, new_run
+from tests.fakes import FrozenClock
+from tests.redis_server import RedisServer
+
+pytestmark = pytest.mark.anyio
+
+on_redis = pytest.mark.parametrize("backend", ["redis"], indirect=True)
+on_both = pytest.mark.parametrize("backend", ["redis", "cluster"], indirect=True)
+
+ALICE, BOB = Account("acme", "staff", "alice"), Account("acme", "staff", "bob")
+REQUEST = Charge("rpm", "requests", Allowance(100), 1)
+#: The deadline in service is half a second; the rest is for a busy machine.
+IN_TIME = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """All that is kept in Redis, by one connection; no tenant is remembered for longer than a moment."""
+
+    tenants: RedisTenantStore
+    ledger: RedisLedger
+    limiter: RedisRateLimiter
+    runs: RedisRunStore
+
+    @classmethod
+    def of(cls, connection: RedisConnection) -> "Stores":
+        tenants = RedisTenantStore(connection, defaults=Limits(), monotonic=FrozenClock(), fresh=0, absent=0, stale=0)
+        return cls(tenants, RedisLedger(connection), RedisRateLimiter(connection), RedisRunStore(connection))
+
+    def hold(self, hold_id: str = "h1") -> Awaitable[Hold]:
+        return self.ledger.hold(ALICE, hold_id, wanted=10, least=1, initial=100, seconds=60, lasting=True)
+
+    def verbs(self) -> Mapping[str, Callable[[], Awaitable[object]]]:
+        run = new_run(Status.QUEUED)
+        return {
+            "tenants.get": lambda: self.tenants.get("acme"),
+            "tenants.put": lambda: self.tenants.put("acme", {}),
+            "ledger.available": lambda: self.ledger.available(ALICE),
+            "ledger.hold": self.hold,
+            "ledger.settle": lambda: self.ledger.settle(BOB, "h1", 1),
+            "ledger.release": lambda: self.ledger.release(BOB, "h2"),
+            "limiter.take": lambda: self.limiter.take("acme", [REQUEST]),
+            "limiter.correct": lambda: self.limiter.correct("acme", REQUEST),
+            "runs.begin": lambda: self.runs.begin(run),
+            "runs.claim": lambda: self.runs.claim(run.id),
+            "runs.append": lambda: self.runs.append(run.id, 1, 0, [b"x"]),
+            "runs.get": lambda: self.runs.get(run.id),
+            "runs.latest": lambda: self.runs.latest("acme", "alice", "conv-1"),
+            "runs.read": lambda: self.runs.read(run.id, 0),
+            "runs.result": lambda: self.runs.result(run.id),
+        }
+
+
+@pytest.fixture
+def stores(connection: RedisConnection) -> Stores:
+    return Stores.of(connection)
+
+
+async def outcome(verb: Callable[[], Awaitable[object]]) -> tuple[str, bool]:
+    """What came of a call, "ok" or the name of an error, and whether it came in time."""
+    begun = time.monotonic()
+    try:
+        await verb()
+    except Exception as error:  # noqa: BLE001 - any error at all is what is asked for
+        return type(error).__name__, time.monotonic() - begun < IN_TIME
+    return "ok", time.monotonic() - begun < IN_TIME
+
+
+@contextmanager
+def killed(backend: Backend) -> Iterator[None]:
+    for server in backend.servers:
+        server.kill()
+    try:
+        yield
+    finally:
+        for server in backend.servers:
+            server.start()
+
+
+Outage = Callable[[Backend], AbstractContextManager[None]]
+
+
+@on_both
+@pytest.mark.parametrize("outage", [Backend.frozen, killed], ids=["frozen", "killed"])
+@pytest.mark.parametrize("used_before", [True, False])
+async def test_every_verb_says_in_time_that_redis_is_away_and_works_when_it_is_back(
+    brisk: RedisConnection, backend: Backend, outage: Outage, used_before: bool
+) -> None:
+    stores = Stores.of(brisk)
+    verbs = stores.verbs()
+    if used_before:
+        await eventually(lambda: _all_work(stores))
+
+    with outage(backend):
+        away = await asyncio.gather(*map(outcome, verbs.values()))
+    await eventually(lambda: _all_work(stores))
+
+    assert dict(zip(verbs, away, strict=True)) == dict.fromkeys(verbs, ("StoreUnavailable", True))
+
+
+async def _all_work(stores: Stores) -> bool:
+    outcomes = await asyncio.gather(*map(outcome, stores.verbs().values()))
+    return all(name == "ok" for name, _ in outcomes)
+
+
+@on_both
+async def test_a_crowd_neither_piles_up_nor_opens_more_sockets_than_allowed(
+    brisk: RedisConnection, backend: Backend
+) -> None:
+    limiter = RedisRateLimiter(brisk)
+
+    async def crowd() -> set[tuple[str, bool]]:
+        return {*await asyncio.gather(*(outcome(lambda: limiter.take("acme", [REQUEST])) for _ in range(500)))}
+
+    with backend.frozen():
+        away = await crowd()
+    await eventually(lambda: _is(crowd, {("ok", True)}))
+
+    clients = [server.command("INFO", "clients")["connected_clients"] for server in backend.servers]
+    assert away == {("StoreUnavailable", True)}
+    assert max(clients) <= 70
+
+
+async def _is(ask: Callable[[], Awaitable[object]], answer: object) -> bool:
+    return await ask() == answer
+
+
+@on_both
+async def test_a_server_that_forgot_the_scripts_is_taught_again(stores: Stores, backend: Backend) -> None:
+    await _all_work(stores)
+
+    for server in backend.servers:
+        server.command("SCRIPT", "FLUSH")
+
+    assert await _all_work(stores)
+
+
+@on_redis
+async def test_a_demoted_server_takes_no_writes(stores: Stores, server: RedisServer) -> None:
+    server.command("REPLICAOF", "127.0.0.1", 1)
+    try:
+        demoted = await outcome(stores.hold)
+    finally:
+        server.command("REPLICAOF", "NO", "ONE")
+
+    assert demoted == ("StoreUnavailable", True)
+    assert await _all_work(stores)
+
+
+@on_redis
+async def test_what_was_admitted_can_be_finished_on_a_full_server(stores: Stores, server: RedisServer) -> None:
+    run = new_run()
+    await asyncio.gather(stores.hold("h1"), stores.hold("h2"), stores.runs.begin(run))
+    ending = {
+        "settle": lambda: stores.ledger.settle(ALICE, "h1", 1),
+        "release": lambda: stores.ledger.release(ALICE, "h2"),
+        "correct": lambda: stores.limiter.correct("acme", REQUEST),
+        "append": lambda: stores.runs.append(run.id, 1, 0, [b"x"], COMPLETED),
+    }
+    beginning = {"hold": lambda: stores.hold("h3"), "begin": lambda: stores.runs.begin(new_run())}
+
+    server.command("CONFIG", "SET", "maxmemory", 1)
+    try:
+        outcomes = {name: await outcome(verb) for name, verb in (ending | beginning).items()}
+    finally:
+        server.command("CONFIG", "SET", "maxmemory", 0)
+
+    assert outcomes == dict.fromkeys(ending, ("ok", True)) | dict.fromkeys(beginning, ("StoreUnavailable", True))
+    assert await stores.ledger.available(ALICE) == 99
+
+
+@on_both
+async def test_a_caller_who_leaves_never_leaves_his_answer_to_another(
+    connection: RedisConnection, backend: Backend
+) -> None:
+    for number in range(300):
+        await connection.command("SET", f"tenant:t{number}", number)
+
+    asked = [asyncio.ensure_future(connection.command("GET", f"tenant:t{number}")) for number in range(300)]
+    for turn in range(150):
+        if turn % 10 == 0:
+            await asyncio.sleep(0)
+        asked[2 * turn].cancel()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+
+    assert all(
+        answer == b"%d" % number or isinstance(answer, asyncio.CancelledError) for number, answer in enumerate(answers)
+    )
+    assert [answers[number] for number in range(1, 300, 2)] == [b"%d" % number for number in range(1, 300, 2)]
+
+
+# --- lost replies ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def proxy(server: RedisServer) -> AsyncIterator[Proxy]:
+    async with proxied(server.port) as running:
+        yield running
+
+
+@pytest.fixture
+async def far(proxy: Proxy) -> AsyncIterator[Stores]:
+    """The stores behind the proxy."""
+    async with connected(proxy.url) as connection:
+        yield Stores.of(connection)
+
+
+async def lost(proxy: Proxy, call: Awaitable[object]) -> None:
+    """Make a call whose reply does not come."""
+    proxy.losing = True
+    with pytest.raises(StoreUnavailable):
+        await call
+    proxy.losing = False
+
+
+@on_redis
+async def test_a_command_whose_reply_was_lost_is_not_repeated(far: Stores, proxy: Proxy, stores: Stores) -> None:
+    await stores.limiter.take("acme", [REQUEST])
+
+    await lost(proxy, far.limiter.take("acme", [REQUEST]))
+    verdict = await stores.limiter.take("acme", [REQUEST])
+
+    assert verdict.readings[0].remaining == 97
+
+
+@on_redis
+async def test_ledger_calls_whose_replies_were_lost_can_be_repeated(far: Stores, proxy: Proxy, stores: Stores) -> None:
+    await asyncio.gather(stores.hold("h1"), stores.hold("h2"))
+
+    await lost(proxy, far.hold("h3"))
+    again = await far.hold("h3")
+    await lost(proxy, far.ledger.settle(ALICE, "h1", 7))
+    await far.ledger.settle(ALICE, "h1", 7)
+    await lost(proxy, far.ledger.release(ALICE, "h2"))
+    await far.ledger.release(ALICE, "h2")
+
+    assert again == Hold("h3", 10)
+    assert await stores.ledger.available(ALICE) == 100 - 7 - 10
+
+
+@on_redis
+async def test_appends_whose_replies_were_lost_can_be_repeated(far: Stores, proxy: Proxy, stores: Stores) -> None:
+    run = new_run()
+
+    await lost(proxy, far.runs.begin(run))
+    await far.runs.begin(run)
+    await lost(proxy, far.runs.append(run.id, 1, 0, entries(1, 3)))
+    answers = [await far.runs.append(run.id, 1, 0, entries(1, 3))]
+    await lost(proxy, far.runs.append(run.id, 1, 3, entries(4, 5), COMPLETED))
+    answers.append(await far.runs.append(run.id, 1, 3, entries(4, 5), COMPLETED))
+
+    part = await stores.runs.read(run.id, 0)
+    assert answers == [True, True]
+    assert part is not None
+    assert (part.run, part.entries) == (ended(replace(run, tail=5), COMPLETED), tuple(entries(1, 5)))

@@ -1,0 +1,487 @@
+"""A run that another process produces, or that has ended: readers here get exactly what readers there got."""
+
+import asyncio
+import json
+import random
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+import anyio
+import pytest
+
+from domain.chat import Chunk, Usage
+from domain.completions import reading
+from domain.completions.production import RunLimits
+from domain.completions.runs import CompletionRuns
+from domain.errors import (
+    CursorAhead,
+    GenerationInterrupted,
+    GenerationRestarted,
+    ProviderTruncated,
+    SluiceError,
+    StoreUnavailable,
+    StreamExpired,
+    UnknownCompletion,
+)
+from domain.runs import END_PLACE, Cursor, Ending, Run, RunError, Status
+from tests.builders import a_caller, a_choice, a_chunk, a_completion, a_run, a_stream
+from tests.domain.completions.world import World, ended, enqueue, read_all, settled, start, until
+from tests.fakes import Step
+
+pytestmark = pytest.mark.anyio
+
+CHUNKS = a_stream("Hello", " wide", " world")
+LOG = [chunk.data for chunk in CHUNKS]
+
+
+@pytest.fixture(autouse=True)
+def _a_store_is_asked_at_every_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_POLL", 0.0)
+
+
+def script(world: World, *steps: Step) -> None:
+    world.provider.script = steps
+
+
+def gated(world: World, chunks: Sequence[Chunk] = CHUNKS) -> list[asyncio.Event]:
+    """Let the provider wait for an event before each chunk, and for one more before the end."""
+    gates = [asyncio.Event() for _ in (*chunks, None)]
+    steps: list[Step] = [step for pair in zip(gates, chunks, strict=False) for step in pair]
+    script(world, *steps, gates[-1])
+    return gates
+
+
+async def follow(replica: CompletionRuns, run_id: str, seen: int = 0) -> tuple[list[bytes], Ending]:
+    """What a reader on this replica gets who has seen so many entries, and how it ends."""
+    run = await replica.find(run_id, "acme", "ann")
+    with anyio.fail_after(10):
+        async with replica.following(run, Cursor(seen)) as tail:
+            entries = await read_all(tail, seen)
+            return entries, await ended(tail)
+
+
+async def place_of(replica: CompletionRuns, run: Run, cursor: Cursor) -> None:
+    async with replica.following(await replica.find(run.id, "acme", "ann"), cursor):
+        pass
+
+
+async def a_run_that_ended(world: World, *steps: Step, live: bool = True) -> Run:
+    """A run that a replica, of which nothing is left, has brought to its end."""
+    script(world, *steps)
+    begun = await start(world.replica(), live=live)
+    await ended(begun.tail)
+    return begun.tail.run
+
+
+# --- a run that goes on elsewhere -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("said", range(len(CHUNKS) + 1))
+async def test_wherever_a_reader_was_cut_off_it_gets_exactly_the_rest_on_another_replica(
+    world: World, said: int
+) -> None:
+    gates = gated(world)
+    begun = await start(world.replica())
+    elsewhere = world.replica()
+    for gate in gates[:said]:
+        gate.set()
+    await until(lambda: len(begun.tail.entries) == said)
+
+    readers = [asyncio.ensure_future(follow(elsewhere, begun.run.id, seen)) for seen in range(said + 1)]
+    await settled()
+    for gate in gates[said:]:
+        gate.set()
+        await settled()
+    views = await asyncio.gather(*readers)
+
+    assert [entries for entries, _ in views] == [LOG[seen:] for seen in range(said + 1)]
+    assert {ending.status for _, ending in views} == {Status.COMPLETED}
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_readers_who_come_and_go_at_random_on_three_replicas_all_get_every_entry_once(
+    world: World, seed: int
+) -> None:
+    dice = random.Random(seed)
+    chunks = a_stream(*(f"w{number}" for number in range(20)))
+    gates = gated(world, chunks)
+    replicas = [world.replica() for _ in range(3)]
+    begun = await start(replicas[0])
+
+    async def produce() -> None:
+        for gate in gates:
+            gate.set()
+            await settled(dice.randint(0, 6))
+
+    async def read() -> list[bytes]:
+        got: list[bytes] = []
+        while True:
+            replica = dice.choice(replicas)
+            run = await replica.find(begun.run.id, "acme", "ann")
+            async with replica.following(run, Cursor(len(got))) as tail:
+                for _ in range(dice.randint(1, 4)):
+                    await tail.grown(len(got))
+                    got += tail.entries[len(got) :]
+                    if tail.ending is not None:
+                        return got
+
+    with anyio.fail_after(20):
+        _, *views = await asyncio.gather(produce(), *(read() for _ in range(20)))
+
+    assert views == [[chunk.data for chunk in chunks]] * 20
+
+
+async def test_a_queued_job_can_be_followed_elsewhere_before_it_has_begun(world: World) -> None:
+    (gate, *_) = gates = gated(world)
+    replica = world.replica(RunLimits(job_slots=1))
+    await enqueue(replica)
+    job = await enqueue(replica)
+
+    reader = asyncio.ensure_future(follow(world.replica(), job.run.id))
+    await settled()
+    for gate in gates:
+        gate.set()
+    entries, ending = await reader
+
+    assert entries == LOG
+    assert ending.status is Status.COMPLETED
+
+
+async def test_a_reader_learns_what_the_run_used_and_cost(world: World) -> None:
+    gates = gated(world, a_stream("Hello", usage=Usage(9, 1)))
+    begun = await start(world.replica())
+
+    reader = asyncio.ensure_future(follow(world.replica(), begun.run.id))
+    await settled()
+    for gate in gates:
+        gate.set()
+    _, ending = await reader
+
+    assert (ending.usage, ending.charged) == (Usage(9, 1), 10)
+
+
+async def test_a_store_that_is_away_for_a_while_is_silence_and_then_the_exact_rest(world: World) -> None:
+    gates = gated(world)
+    begun = await start(world.replica())
+    gates[0].set()
+    await begun.tail.grown(0)
+    reader = asyncio.ensure_future(follow(world.replica(), begun.run.id))
+    await until(lambda: world.store.calls["read"] > 2)
+
+    world.store.fail("read", times=5)
+    for gate in gates[1:]:
+        gate.set()
+    entries, ending = await reader
+
+    assert entries == LOG
+    assert ending.status is Status.COMPLETED
+
+
+async def test_a_store_that_is_away_when_a_reader_comes_is_told_so(world: World) -> None:
+    gated(world)
+    begun = await start(world.replica())
+    elsewhere = world.replica()
+    world.store.fail("read")
+
+    with pytest.raises(StoreUnavailable):
+        await place_of(elsewhere, begun.run, Cursor())
+
+
+# --- many readers -----------------------------------------------------------------------------------------------------
+
+
+async def test_however_many_read_a_run_one_task_asks_the_store_for_it(world: World) -> None:
+    gates = gated(world)
+    begun = await start(world.replica())
+    elsewhere = world.replica()
+    before = len(asyncio.all_tasks())
+
+    async with AsyncExitStack() as readers:
+        tails = [await readers.enter_async_context(elsewhere.following(begun.run, Cursor())) for _ in range(200)]
+        while_reading = len(asyncio.all_tasks())
+        for gate in gates:
+            gate.set()
+        await ended(tails[0])
+        all_got = {tuple(tail.entries) for tail in tails}
+
+    assert while_reading == before + 1
+    assert all_got == {tuple(LOG)}
+
+
+async def test_readers_who_come_at_the_same_moment_share_one_tail(world: World) -> None:
+    gated(world)
+    begun = await start(world.replica())
+    elsewhere = world.replica()
+    _, released = world.store.hold_up("read")
+    ready = asyncio.Event()
+    tails = []
+
+    async def read() -> None:
+        async with elsewhere.following(begun.run, Cursor()) as tail:
+            tails.append(tail)
+            await ready.wait()
+
+    readers = [asyncio.ensure_future(read()) for _ in range(10)]
+    await settled()
+    released.set()
+    await until(lambda: len(tails) == 10)
+    ready.set()
+    await asyncio.gather(*readers)
+
+    assert len({id(tail) for tail in tails}) == 1
+
+
+async def test_when_the_last_reader_has_left_the_store_is_left_alone(world: World) -> None:
+    gated(world)
+    begun = await start(world.replica())
+    elsewhere = world.replica()
+    before = len(asyncio.all_tasks())
+
+    async with elsewhere.following(begun.run, Cursor()):
+        async with elsewhere.following(begun.run, Cursor()):
+            await settled()
+        with_one_left = len(asyncio.all_tasks())
+    await settled()
+
+    assert with_one_left == before + 1
+    assert len(asyncio.all_tasks()) == before
+
+
+async def test_a_reader_who_was_cancelled_has_left_too(world: World) -> None:
+    gated(world)
+    begun = await start(world.replica())
+    before = len(asyncio.all_tasks())
+    reader = asyncio.ensure_future(follow(world.replica(), begun.run.id))
+    await settled()
+
+    reader.cancel()
+    await settled()
+
+    assert len(asyncio.all_tasks()) == before
+
+
+async def test_a_reader_who_comes_back_after_all_had_left_gets_the_exact_rest(world: World) -> None:
+    gates = gated(world)
+    begun = await start(world.replica())
+    elsewhere = world.replica()
+    gates[0].set()
+    await begun.tail.grown(0)
+    await place_of(elsewhere, begun.run, Cursor(1))
+
+    for gate in gates:
+        gate.set()
+    entries, _ = await follow(elsewhere, begun.run.id, seen=1)
+
+    assert entries == LOG[1:]
+
+
+# --- cursors ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_place_that_the_run_has_not_reached_is_ahead_and_leaves_nothing_running(world: World) -> None:
+    gates = gated(world)
+    begun = await start(world.replica())
+    gates[0].set()
+    await begun.tail.grown(0)
+    elsewhere = world.replica()
+    before = len(asyncio.all_tasks())
+
+    with pytest.raises(CursorAhead):
+        await place_of(elsewhere, begun.run, Cursor(2))
+    await settled()
+
+    assert len(asyncio.all_tasks()) == before
+
+
+async def test_a_place_that_others_here_have_not_reached_yet_is_not_ahead(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_POLL", 3_600.0)
+    gates = gated(world)
+    begun = await start(world.replica())
+    gates[0].set()
+    await begun.tail.grown(0)
+    elsewhere = world.replica()
+
+    async with elsewhere.following(begun.run, Cursor(1)) as behind:
+        gates[1].set()
+        await until(lambda: len(begun.tail.entries) == 2)
+        await place_of(elsewhere, begun.run, Cursor(2))
+        with pytest.raises(CursorAhead):
+            await place_of(elsewhere, begun.run, Cursor(3))
+
+        assert len(behind.entries) == 1
+
+
+async def test_a_place_in_an_older_attempt_is_no_place_any_more(world: World) -> None:
+    await world.store.wrapped.begin(a_run(attempt=2))
+
+    with pytest.raises(GenerationRestarted):
+        await place_of(world.replica(), a_run(), Cursor(0, 1))
+
+
+async def test_an_ended_run_can_be_asked_for_at_its_very_end(world: World) -> None:
+    run = await a_run_that_ended(world, CHUNKS)
+    elsewhere = world.replica()
+
+    for seen in range(len(LOG) + END_PLACE + 1):
+        entries, ending = await follow(elsewhere, run.id, seen)
+        assert (entries, ending.status) == (LOG[seen:], Status.COMPLETED)
+    with pytest.raises(CursorAhead):
+        await place_of(elsewhere, run, Cursor(len(LOG) + END_PLACE + 1))
+
+
+# --- runs that have ended ---------------------------------------------------------------------------------------------
+
+
+async def test_an_ended_run_is_read_to_the_end_as_often_as_anybody_likes(world: World) -> None:
+    run = await a_run_that_ended(world, CHUNKS)
+    elsewhere = world.replica()
+
+    views = [await follow(elsewhere, run.id) for _ in range(3)]
+
+    assert [entries for entries, _ in views] == [LOG] * 3
+
+
+async def test_a_failed_run_has_the_same_prefix_and_the_same_error_for_everybody(world: World) -> None:
+    run = await a_run_that_ended(world, a_chunk("Hello"), ProviderTruncated())
+
+    views = [await follow(world.replica(), run.id, seen) for seen in (0, 1)]
+
+    assert [entries for entries, _ in views] == [[a_chunk("Hello").data], []]
+    assert [ending.error for _, ending in views] == [RunError.of(ProviderTruncated())] * 2
+
+
+async def test_a_long_log_is_read_without_a_gap(world: World) -> None:
+    chunks = a_stream(*(f"w{number}" for number in range(2_500)))
+    run = await a_run_that_ended(world, chunks)
+
+    entries, _ = await follow(world.replica(), run.id, seen=7)
+
+    assert entries == [chunk.data for chunk in chunks[7:]]
+
+
+async def test_an_answer_that_came_whole_is_replayed_as_chunks(world: World) -> None:
+    whole = a_completion(a_choice("One"), a_choice("Two", index=1, finish="length"), model="gpt-4o-1")
+    run = await a_run_that_ended(world, whole, live=False)
+
+    entries, ending = await follow(world.replica(), run.id)
+
+    said = [json.loads(entry)["choices"][0] for entry in entries]
+    assert [choice["delta"].get("content") for choice in said] == ["One", None, "Two", None]
+    assert [choice["finish_reason"] for choice in said] == [None, "stop", None, "length"]
+    assert ending.status is Status.COMPLETED
+
+
+async def test_the_places_of_a_replayed_answer_are_places_like_any_others(world: World) -> None:
+    run = await a_run_that_ended(world, a_completion(), live=False)
+    elsewhere = world.replica()
+    everything, _ = await follow(elsewhere, run.id)
+
+    for seen in range(len(everything) + END_PLACE + 1):
+        assert (await follow(elsewhere, run.id, seen))[0] == everything[seen:]
+    with pytest.raises(CursorAhead):
+        await place_of(elsewhere, run, Cursor(len(everything) + END_PLACE + 1))
+
+
+async def test_a_whole_answer_that_failed_is_an_error_and_nothing_else(world: World) -> None:
+    run = await a_run_that_ended(world, ProviderTruncated(), live=False)
+
+    entries, ending = await follow(world.replica(), run.id)
+
+    assert entries == []
+    assert ending.error == RunError.of(ProviderTruncated())
+
+
+async def test_the_completion_of_a_run_is_to_be_had_elsewhere(world: World) -> None:
+    run = await a_run_that_ended(world, CHUNKS)
+
+    completion = await world.replica().completion(run)
+
+    assert completion is not None
+    assert completion.choices == [a_choice("Hello wide world")]
+
+
+# --- what lapses ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_log_that_has_lapsed_is_expired_and_the_result_is_still_to_be_had(world: World) -> None:
+    run = await a_run_that_ended(world, CHUNKS)
+    elsewhere = world.replica()
+    await settled()
+    before = len(asyncio.all_tasks())
+
+    world.clock.advance(900.0)
+
+    with pytest.raises(StreamExpired):
+        await place_of(elsewhere, run, Cursor())
+    assert await elsewhere.completion(await elsewhere.find(run.id, "acme", "ann")) is not None
+    assert len(asyncio.all_tasks()) == before
+
+
+async def test_a_run_that_has_lapsed_is_as_if_it_had_never_been(world: World) -> None:
+    run = await a_run_that_ended(world, CHUNKS)
+
+    world.clock.advance(86_400.0)
+
+    with pytest.raises(UnknownCompletion):
+        await place_of(world.replica(), run, Cursor())
+
+
+async def test_a_run_that_lapses_under_its_readers_ends_in_one_error(world: World) -> None:
+    await world.store.wrapped.begin(a_run())
+    await world.store.wrapped.append(a_run().id, 1, 0, LOG[:2])
+    reader = asyncio.ensure_future(follow(world.replica(), a_run().id))
+    await settled()
+
+    world.clock.advance(86_400.0)
+    entries, ending = await reader
+
+    assert entries == LOG[:2]
+    assert (ending.status, ending.error) == (Status.FAILED, RunError.of(UnknownCompletion()))
+
+
+@pytest.mark.parametrize("status", [Status.QUEUED, Status.IN_PROGRESS])
+async def test_a_producer_that_is_gone_without_a_word_is_one_error_in_the_end_and_not_before(
+    world: World, status: Status
+) -> None:
+    await world.store.wrapped.begin(a_run(status=status))
+    if status is Status.IN_PROGRESS:
+        await world.store.wrapped.append(a_run().id, 1, 0, LOG[:2])
+    elsewhere = world.replica(RunLimits(queue_seconds=100.0, total_seconds=20.0, store_grace=3.0))
+    readers = [asyncio.ensure_future(follow(elsewhere, a_run().id)) for _ in range(3)]
+
+    world.clock.advance(123.0)
+    await settled(100)
+    before = [reader.done() for reader in readers]
+    world.clock.advance(1.0)
+    views = await asyncio.gather(*readers)
+
+    assert before == [False] * 3
+    assert [entries for entries, _ in views] == [LOG[: 2 * (status is Status.IN_PROGRESS)]] * 3
+    assert [ending.error for _, ending in views] == [RunError.of(GenerationInterrupted())] * 3
+
+
+async def test_a_store_that_never_comes_back_is_one_error_in_the_end(world: World) -> None:
+    gated(world)
+    begun = await start(world.replica())
+    elsewhere = world.replica(RunLimits(queue_seconds=100.0, total_seconds=20.0, store_grace=3.0))
+    reader = asyncio.ensure_future(follow(elsewhere, begun.run.id))
+    await until(lambda: world.store.calls["read"] > 2)
+
+    world.store.fail("read", times=1_000_000)
+    world.clock.advance(124.0)
+    entries, ending = await reader
+
+    assert entries == []
+    assert ending.error == RunError.of(GenerationInterrupted())
+
+
+async def test_another_users_run_cannot_be_followed_elsewhere_either(world: World) -> None:
+    gated(world)
+    begun = await start(world.replica(), a_caller(user="bob"))
+
+    with pytest.raises(SluiceError) as refusal:
+        await follow(world.replica(), begun.run.id)
+
+    assert type(refusal.value) is UnknownCompletion

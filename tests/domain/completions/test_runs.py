@@ -1,0 +1,699 @@
+"""Runs as the surfaces see them: begun, queued, found, followed, and ended with the process."""
+
+import asyncio
+import gc
+
+import anyio
+import pytest
+
+from domain.completions.production import RunLimits
+from domain.completions.runs import CompletionRuns
+from domain.errors import (
+    CursorAhead,
+    GenerationInterrupted,
+    GenerationRestarted,
+    InsufficientTokens,
+    ModelNotSupported,
+    ProviderTimeout,
+    QueueFull,
+    QueueTimeout,
+    RateLimited,
+    ShuttingDown,
+    SluiceError,
+    StoreUnavailable,
+    UnknownCompletion,
+)
+from domain.facts import CompletionRequested
+from domain.rate import Reading
+from domain.runs import Cursor, RunError, Status, conversation_after, conversation_shard, is_run_id, shard_of
+from tests.builders import (
+    NOW,
+    RUN_ID,
+    a_caller,
+    a_chunk,
+    a_completion,
+    a_request,
+    a_run,
+    a_stream,
+    a_tenant,
+    an_account,
+    an_order,
+    limits,
+    user,
+)
+from tests.domain.completions.world import (
+    INITIAL,
+    PROMPT,
+    World,
+    ended,
+    enqueue,
+    read_all,
+    settled,
+    start,
+    until,
+)
+from tests.fakes import Step
+
+pytestmark = pytest.mark.anyio
+
+NOBODY = a_caller(group="anonymous", user="anonymous-1")
+
+
+def script(world: World, *steps: Step) -> None:
+    world.provider.script = steps
+
+
+def gated(world: World) -> asyncio.Event:
+    """Let the provider say nothing before the event is set."""
+    gate = asyncio.Event()
+    script(world, gate, *a_stream("Hello"))
+    return gate
+
+
+# --- ids --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_announced_under_the_id_that_it_will_have(world: World) -> None:
+    replica = world.replica()
+
+    one, other = replica.announce(a_caller(), "job"), replica.announce(a_caller(), "chatcmpl")
+
+    assert is_run_id(one)
+    assert is_run_id(other)
+    assert (one[:14], other[:19]) == ("job-01JXT21Q00", "chatcmpl-01JXT21Q00")
+    assert one[-16:] != other[-16:]
+    assert world.journal.facts == [CompletionRequested("acme", one), CompletionRequested("acme", other)]
+
+
+def test_the_runs_of_a_conversation_share_its_shard(world: World) -> None:
+    replica = world.replica()
+
+    shards = {shard_of(replica.announce(a_caller(), "chatcmpl", "my-chat")) for _ in range(50)}
+
+    assert shards == {conversation_shard("acme", "ann", "my-chat")}
+
+
+# --- beginning --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_started_run_is_recorded_as_it_was_ordered(world: World) -> None:
+    gated(world)
+
+    begun = await start(
+        world.replica(),
+        request=a_request(include_usage=True),
+        extras=False,
+        answer_id="my-chat",
+        conversation="my-chat",
+    )
+
+    expected = a_run(
+        id=begun.run.id, answer_id="my-chat", conversation="my-chat", extras=False, include_usage=True, created=int(NOW)
+    )
+    assert begun.run == await world.record(begun.run) == begun.tail.run == expected
+    assert begun.eta == 0
+
+
+async def test_a_run_answers_with_its_own_id_where_no_other_is_ordered(world: World) -> None:
+    begun = await start(world.replica())
+
+    assert begun.run.answer_id == begun.run.id
+
+
+async def test_a_started_run_tells_what_the_meters_show(world: World) -> None:
+    begun = await start(world.replica(), a_caller(a_tenant(limits=limits(requests=10))))
+
+    assert begun.verdict.readings == (Reading("requests", limit=10, remaining=9, reset=6.0),)
+
+
+@pytest.mark.parametrize("live", [True, False])
+async def test_a_started_run_is_asked_of_the_provider_as_ordered_and_goes_on_by_itself(
+    world: World, live: bool
+) -> None:
+    script(world, *(a_stream("Hello") if live else [a_completion()]))
+
+    begun = await start(world.replica(), live=live)
+    ending = await ended(begun.tail)
+
+    assert begun.tail.live is live
+    assert ending.completion is not None
+    assert ending.completion.choices == a_completion().choices
+    assert begun.tail.entries == [chunk.data for chunk in a_stream("Hello") if live]
+    assert world.provider.calls[0].request_id == "req-1"
+
+
+async def test_two_runs_are_produced_side_by_side(world: World) -> None:
+    gate = gated(world)
+    replica = world.replica(RunLimits(job_slots=1))
+
+    runs = [await start(replica) for _ in range(3)]
+    await until(lambda: world.provider.open == 3)
+    gate.set()
+
+    assert [(await ended(run.tail)).status for run in runs] == [Status.COMPLETED] * 3
+
+
+@pytest.mark.parametrize("queued", [False, True])
+async def test_a_request_that_is_refused_leaves_nothing_behind(world: World, queued: bool) -> None:
+    replica, request = world.replica(), a_request(model="gpt-0")
+
+    with pytest.raises(ModelNotSupported):
+        await (enqueue(replica, request=request) if queued else start(replica, request=request))
+    await settled()
+
+    assert (world.store.calls.total(), world.ledger.calls.total(), len(world.provider.calls)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("replies", ["failed", "lost"])
+async def test_a_run_that_cannot_be_recorded_is_not_begun_and_gives_its_hold_back(world: World, replies: str) -> None:
+    if replies == "failed":
+        world.store.fail("begin")
+    else:
+        world.store.lose_replies("begin")
+
+    with pytest.raises(StoreUnavailable):
+        await start(world.replica())
+    await settled()
+
+    assert await world.balance() == INITIAL
+    assert world.provider.calls == []
+
+
+async def test_a_hold_that_cannot_be_given_back_does_not_hide_why_it_should(world: World) -> None:
+    world.store.fail("begin")
+    world.ledger.fail("release")
+
+    with pytest.raises(StoreUnavailable):
+        await start(world.replica())
+
+    assert world.ledger.calls["release"] == 1
+
+
+# --- a caller who leaves ----------------------------------------------------------------------------------------------
+
+
+async def test_a_caller_who_leaves_during_admission_does_not_undo_the_run(world: World) -> None:
+    replica = world.replica()
+    run_id = replica.announce(a_caller(), "chatcmpl")
+    world.tokenizer.gate.clear()
+    asking = asyncio.ensure_future(replica.start(a_caller(), a_request(), an_order(run_id)))
+    await world.tokenizer.asked.wait()
+
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    world.tokenizer.gate.set()
+    await until(lambda: bool(world.provider.calls))
+    run = await replica.find(run_id, "acme", "ann")
+    async with replica.following(run, Cursor()) as tail:
+        ending = await ended(tail)
+
+    assert ending.status is Status.COMPLETED
+    assert await world.balance() == INITIAL - ending.charged
+
+
+async def test_a_refusal_that_nobody_waits_for_any_more_is_no_defect(world: World) -> None:
+    replica = world.replica()
+    world.tokenizer.gate.clear()
+    asking = asyncio.ensure_future(start(replica, request=a_request(completion_bound=10_000)))
+    await world.tokenizer.asked.wait()
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+
+    asking.cancel()
+    await settled()
+    world.tokenizer.gate.set()
+    await settled()
+    gc.collect()
+
+    assert asking.cancelled()
+    assert complaints == []
+
+
+async def test_readers_may_come_and_go_without_ending_the_run(world: World) -> None:
+    gate = gated(world)
+    begun = await start(world.replica())
+    reader = asyncio.ensure_future(read_all(begun.tail))
+    await settled()
+
+    reader.cancel()
+    await settled()
+    gate.set()
+
+    assert (await ended(begun.tail)).status is Status.COMPLETED
+
+
+# --- the queue --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_queued_job_waits_for_a_slot_and_then_runs(world: World) -> None:
+    gate = gated(world)
+    replica = world.replica(RunLimits(job_slots=1))
+    first, second = await enqueue(replica), await enqueue(replica)
+    await world.provider.asked.wait()
+
+    states = [(await world.record(job.run)).status for job in (first, second)]
+    gate.set()
+    endings = [await ended(job.tail) for job in (first, second)]
+
+    assert first.run.status is Status.QUEUED
+    assert states == [Status.IN_PROGRESS, Status.QUEUED]
+    assert [ending.status for ending in endings] == [Status.COMPLETED, Status.COMPLETED]
+    assert (await world.record(second.run)).status is Status.COMPLETED
+
+
+async def test_a_job_that_has_begun_is_known_to_have(world: World) -> None:
+    gated(world)
+    replica = world.replica()
+    job = await enqueue(replica)
+
+    await until(lambda: bool(world.provider.calls))
+
+    assert job.tail.run.status is Status.IN_PROGRESS
+    assert (await replica.find(job.run.id, "acme", "ann")).status is Status.IN_PROGRESS
+
+
+async def test_no_more_jobs_run_at_once_than_there_are_slots(world: World) -> None:
+    gate = gated(world)
+    replica = world.replica(RunLimits(job_slots=3))
+
+    jobs = [await enqueue(replica) for _ in range(10)]
+    await settled()
+    gate.set()
+    for job in jobs:
+        await ended(job.tail)
+
+    assert world.provider.most_open == 3
+
+
+async def test_jobs_begin_in_the_order_in_which_they_came(world: World) -> None:
+    gate = gated(world)
+    replica = world.replica(RunLimits(job_slots=1))
+    jobs = [await enqueue(replica, request=a_request(user(f"no. {number}"))) for number in range(5)]
+
+    gate.set()
+    for job in jobs:
+        await ended(job.tail)
+
+    assert [call.body["messages"][0]["content"] for call in world.provider.calls] == [f"no. {n}" for n in range(5)]
+
+
+async def test_the_eta_is_the_rank_over_the_slots_times_a_typical_duration(world: World) -> None:
+    gated(world)
+    replica = world.replica(RunLimits(job_slots=2))
+
+    etas = []
+    for _ in range(7):
+        etas.append((await enqueue(replica)).eta)
+        await settled()
+
+    # Two run; of those who wait, each pair waits for one round more. A round is taken for two seconds.
+    assert etas == [2, 2, 2, 2, 4, 4, 6]
+
+
+async def test_the_eta_learns_how_long_runs_take(world: World) -> None:
+    replica = world.replica()
+    for seconds in (4.0, 7.0):
+        gate = gated(world)
+        begun = await start(replica)
+        await until(lambda: world.provider.open == 1)
+        world.clock.advance(seconds)
+        gate.set()
+        await ended(begun.tail)
+        await settled()
+
+    job = await enqueue(replica)
+
+    assert job.eta == 6
+
+
+async def test_an_eta_is_never_less_than_a_second(world: World) -> None:
+    replica = world.replica()
+    await ended((await start(replica)).tail)
+    await settled()
+
+    assert (await enqueue(replica)).eta == 1
+
+
+async def test_a_full_queue_takes_nobody_until_a_job_has_begun(world: World) -> None:
+    gate = gated(world)
+    replica = world.replica(RunLimits(job_slots=1, queue_length=2))
+    for _ in range(3):
+        await enqueue(replica)
+        await settled()
+
+    with pytest.raises(QueueFull):
+        await enqueue(replica)
+    held = world.ledger.calls["hold"]
+    gate.set()
+    await until(lambda: len(world.provider.calls) > 1)
+    accepted = await enqueue(replica)
+
+    assert held == 3
+    assert (await ended(accepted.tail)).status is Status.COMPLETED
+
+
+async def test_jobs_that_are_being_admitted_have_their_place_in_the_queue(world: World) -> None:
+    gated(world)
+    replica = world.replica(RunLimits(job_slots=1, queue_length=2))
+    world.tokenizer.gate.clear()
+    asking = [asyncio.ensure_future(enqueue(replica)) for _ in range(5)]
+    await settled()
+
+    world.tokenizer.gate.set()
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+
+    assert [type(answer) for answer in answers if isinstance(answer, SluiceError)] == [QueueFull] * 3
+
+
+async def test_a_job_that_is_refused_leaves_its_place_to_others(world: World) -> None:
+    gated(world)
+    replica = world.replica(RunLimits(job_slots=1, queue_length=1))
+
+    for _ in range(3):
+        with pytest.raises(ModelNotSupported):
+            await enqueue(replica, request=a_request(model="gpt-0"))
+
+    assert (await enqueue(replica)).run.status is Status.QUEUED
+
+
+async def test_a_job_that_waited_too_long_ends_without_cost(world: World) -> None:
+    gate = gated(world)
+    replica = world.replica(RunLimits(job_slots=1, queue_seconds=0.01))
+    first = await enqueue(replica)
+    await world.provider.asked.wait()
+
+    late = await enqueue(replica)
+    ending = await ended(late.tail)
+    gate.set()
+    await ended(first.tail)
+    await settled()
+    next_one = await ended((await enqueue(replica)).tail)
+
+    assert (ending.status, ending.charged, ending.error) == (Status.FAILED, 0, RunError.of(QueueTimeout()))
+    assert (await world.record(late.run)).error == ending.error
+    assert next_one.status is Status.COMPLETED
+    assert len(world.provider.calls) == 2
+
+
+async def test_a_job_that_cannot_be_claimed_ends_with_the_reason_and_frees_its_slot(world: World) -> None:
+    world.store.fail("claim")
+    replica = world.replica(RunLimits(job_slots=1))
+
+    job = await enqueue(replica)
+    ending = await ended(job.tail)
+    next_one = await ended((await enqueue(replica)).tail)
+
+    assert ending.error == RunError.of(StoreUnavailable())
+    assert next_one.status is Status.COMPLETED
+    assert await world.balance() == INITIAL - next_one.charged
+
+
+async def test_a_job_that_somebody_else_claimed_is_not_run_twice(world: World) -> None:
+    gate = gated(world)
+    replica = world.replica(RunLimits(job_slots=1))
+    await enqueue(replica)
+    job = await enqueue(replica)
+
+    await world.store.wrapped.claim(job.run.id)
+    gate.set()
+    ending = await ended(job.tail)
+
+    assert ending.error == RunError.of(GenerationInterrupted())
+    assert len(world.provider.calls) == 1
+
+
+# --- finding ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_run_is_found_while_it_goes_on_and_after_it_has_ended(world: World) -> None:
+    gate = gated(world)
+    replica = world.replica()
+    begun = await start(replica)
+
+    meanwhile = await replica.find(begun.run.id, "acme", "ann")
+    gate.set()
+    await ended(begun.tail)
+    await settled()
+    afterwards = await replica.find(begun.run.id, "acme", "ann")
+
+    assert (meanwhile.status, afterwards.status) == (Status.IN_PROGRESS, Status.COMPLETED)
+    assert await replica.completion(afterwards) == await world.store.wrapped.result(begun.run.id)
+
+
+async def test_a_completion_is_to_be_had_as_soon_as_it_is_there(world: World) -> None:
+    gate = gated(world)
+    replica = world.replica()
+    begun = await start(replica)
+
+    before = await replica.completion(begun.run)
+    gate.set()
+    ending = await ended(begun.tail)
+
+    assert before is None
+    assert await replica.completion(begun.tail.run) == ending.completion
+
+
+@pytest.mark.parametrize("here", [True, False])
+async def test_another_users_run_and_one_that_never_was_are_the_same_to_a_caller(world: World, here: bool) -> None:
+    gate = gated(world)
+    replica = world.replica()
+    begun = await start(replica)
+    if not here:
+        gate.set()
+        await ended(begun.tail)
+        await settled()
+    told = set()
+
+    for run_id, tenant, asker in [
+        (begun.run.id, "acme", "bob"),
+        (begun.run.id, "acme", None),
+        (begun.run.id, "globex", "ann"),
+        (RUN_ID, "acme", "ann"),
+        ("conv-" + begun.run.id.partition("-")[2], "acme", "bob"),
+        ("conv-" + begun.run.id.partition("-")[2], "acme", None),
+        ("my-chat", "acme", "ann"),
+    ]:
+        with pytest.raises(SluiceError) as refusal:
+            await replica.find(run_id, tenant, asker)
+        told.add((type(refusal.value), refusal.value.message, refusal.value.code, refusal.value.param))
+
+    assert told == {(UnknownCompletion, "No such completion", "completion_not_found", None)}
+
+
+async def test_an_anonymous_run_is_found_by_whoever_knows_its_id(world: World) -> None:
+    replica = world.replica()
+    begun = await start(replica, NOBODY)
+
+    found = [await replica.find(begun.run.id, "acme", asker) for asker in (None, "ann", "anonymous-2")]
+
+    assert [run.id for run in found] == [begun.run.id] * 3
+    with pytest.raises(UnknownCompletion):
+        await replica.find(begun.run.id, "globex", None)
+
+
+async def test_a_conversation_leads_to_its_users_latest_run(world: World) -> None:
+    replica = world.replica()
+    runs = [await start(replica, conversation="my-chat") for _ in range(3)]
+    for run in runs:
+        await ended(run.tail)
+
+    found = await replica.find("my-chat", "acme", "ann")
+
+    assert found.id == runs[-1].run.id
+    for tenant, asker in (("acme", "bob"), ("acme", None), ("globex", "ann")):
+        with pytest.raises(UnknownCompletion):
+            await replica.find("my-chat", tenant, asker)
+
+
+async def test_a_conversation_that_was_named_after_its_first_run_leads_there_until_it_goes_on(world: World) -> None:
+    replica = world.replica()
+    first = await start(replica)
+    conversation = conversation_after(first.run.id)
+
+    at_first = await replica.find(conversation, "acme", "ann")
+    second = await start(replica, conversation=conversation)
+    later = await replica.find(conversation, "acme", "ann")
+
+    assert (at_first.id, later.id) == (first.run.id, second.run.id)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "my-chat", "conv-", "conv-x", "chatcmpl-", "job-1", "../x", "a b", "{x}", "x" * 200, RUN_ID.lower()],
+)
+async def test_what_can_be_no_runs_id_is_never_asked_of_the_store(world: World, text: str) -> None:
+    with pytest.raises(UnknownCompletion):
+        await world.replica().find(text, "acme", "ann")
+
+    assert world.store.calls["get"] == 0
+
+
+# --- following here ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_run_is_followed_from_any_place_that_it_has_reached(world: World) -> None:
+    gate = asyncio.Event()
+    chunks = a_stream("Hello", " world")
+    script(world, chunks, gate)
+    replica = world.replica()
+    begun = await start(replica)
+    await begun.tail.grown(0)
+
+    for seen in range(len(chunks) + 1):
+        async with replica.following(begun.run, Cursor(seen, 1)) as tail:
+            assert tail is begun.tail
+    with pytest.raises(CursorAhead):
+        async with replica.following(begun.run, Cursor(len(chunks) + 1)):
+            pass
+    with pytest.raises(GenerationRestarted):
+        async with replica.following(begun.run, Cursor(0, 0)):
+            pass
+    gate.set()
+
+    assert await read_all(begun.tail, 2) == [chunk.data for chunk in chunks[2:]]
+
+
+async def test_a_run_whose_answer_comes_whole_is_followed_through_the_store(world: World) -> None:
+    gate = asyncio.Event()
+    script(world, gate, a_completion())
+    replica = world.replica()
+    begun = await start(replica, live=False)
+
+    async with replica.following(begun.run, Cursor()) as tail:
+        gate.set()
+        entries = await read_all(tail)
+
+    assert len(entries) == 2
+    assert begun.tail.entries == []
+
+
+# --- the end of the process -------------------------------------------------------------------------------------------
+
+
+async def refused(replica: CompletionRuns) -> list[type[BaseException]]:
+    answers = await asyncio.gather(start(replica), enqueue(replica), return_exceptions=True)
+    return [type(answer) for answer in answers if isinstance(answer, BaseException)]
+
+
+async def test_a_draining_replica_takes_nothing_more_and_lets_its_runs_finish(world: World) -> None:
+    gate = gated(world)
+    replica = world.replica(RunLimits(job_slots=1))
+    runs = [await start(replica), await enqueue(replica), await enqueue(replica)]
+    await until(lambda: world.provider.open == 2)
+
+    draining = asyncio.ensure_future(replica.drain(3_600.0))
+    await settled()
+    told, drained = await refused(replica), draining.done()
+    gate.set()
+    with anyio.fail_after(10):
+        await draining
+
+    assert (told, drained) == ([ShuttingDown, ShuttingDown], False)
+    assert [run.tail.run.status for run in runs] == [Status.COMPLETED] * 3
+
+
+async def test_a_replica_with_nothing_to_do_is_drained_at_once(world: World) -> None:
+    replica = world.replica()
+
+    with anyio.fail_after(10):
+        await replica.drain(3_600.0)
+
+    assert await refused(replica) == [ShuttingDown, ShuttingDown]
+
+
+async def test_what_has_not_finished_in_time_is_interrupted_paid_for_and_told_why(world: World) -> None:
+    script(world, a_chunk("Hello"), asyncio.Event())
+    replica = world.replica(RunLimits(job_slots=1))
+    talking, waiting = await enqueue(replica), await enqueue(replica)
+    await talking.tail.grown(0)
+
+    with anyio.fail_after(10):
+        await replica.drain(0.0)
+
+    for run, charged in ((talking, PROMPT + 1), (waiting, 0)):
+        record = await world.record(run.run)
+        assert (record.status, record.charged) == (Status.FAILED, charged)
+        assert record.error == RunError.of(GenerationInterrupted())
+        assert run.tail.run == record
+    assert await world.balance() == INITIAL - PROMPT - 1
+    assert world.provider.open == 0
+
+
+async def test_a_request_that_is_being_admitted_has_its_time_to_finish_too(world: World) -> None:
+    gate = gated(world)
+    replica = world.replica()
+    world.tokenizer.gate.clear()
+    asking = asyncio.ensure_future(start(replica))
+    await world.tokenizer.asked.wait()
+    draining = asyncio.ensure_future(replica.drain(3_600.0))
+    await settled()
+
+    world.tokenizer.gate.set()
+    begun = await asking
+    await settled()
+    gate.set()
+    with anyio.fail_after(10):
+        await draining
+
+    assert begun.tail.run.status is Status.COMPLETED
+
+
+@pytest.mark.parametrize("method", ["claim", "append"])
+async def test_a_job_is_ended_at_whatever_moment_the_process_goes(world: World, method: str) -> None:
+    arrived, released = world.store.hold_up(method)
+    replica = world.replica()
+    job = await enqueue(replica)
+    await arrived.wait()
+
+    draining = asyncio.ensure_future(replica.drain(0.0))
+    await settled()
+    released.set()
+    with anyio.fail_after(10):
+        await draining
+
+    assert job.tail.ending is not None
+    assert (await world.record(job.run)).status is job.tail.ending.status
+    assert world.ledger.calls["settle"] + world.ledger.calls["release"] == 1
+
+
+async def test_a_run_that_is_being_paid_for_is_not_left_behind(world: World) -> None:
+    arrived, released = world.ledger.hold_up("settle")
+    replica = world.replica()
+    begun = await start(replica)
+    await arrived.wait()
+
+    draining = asyncio.ensure_future(replica.drain(0.0))
+    await settled()
+    drained = draining.done()
+    released.set()
+    with anyio.fail_after(10):
+        await draining
+
+    assert not drained
+    assert (await world.record(begun.run)).status is Status.COMPLETED
+    assert await world.balance() == INITIAL - PROMPT - 2
+
+
+# --- many at once -----------------------------------------------------------------------------------------------------
+
+
+async def test_however_many_run_at_once_a_balance_is_overrun_by_one_request_at_most(world: World) -> None:
+    world.ledger.wrapped.overwrite(an_account(), 150)
+    script(world, ProviderTimeout())
+    replica = world.replica()
+
+    answers = await asyncio.gather(*(start(replica) for _ in range(20)), return_exceptions=True)
+
+    # The first wants 108 and gets it, the second takes the 42 that are left, and there is nothing for anybody else.
+    refusals = [answer for answer in answers if isinstance(answer, BaseException)]
+    assert [type(refusal) for refusal in refusals] == [InsufficientTokens] * 18
+
+
+async def test_a_tenants_rate_holds_over_all_its_requests(world: World) -> None:
+    caller = a_caller(a_tenant(limits=limits(requests=3)))
+    replicas = [world.replica(), world.replica()]
+
+    answers = await asyncio.gather(*(start(replicas[n % 2], caller) for n in range(8)), return_exceptions=True)
+
+    assert [type(answer) for answer in answers if isinstance(answer, BaseException)] == [RateLimited] * 5
