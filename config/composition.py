@@ -91,7 +91,7 @@ def _add_stores(container: Container, settings: Settings) -> None:
         raise CompositionError(f"SLUICE_REDIS_URL: {error}") from None
     _fill_in(container, redis.tenants, redis.ledger, redis.limiter, redis.run_store)
     container.checks.add_args(redis.dependency)
-    container.closers.add_args(redis.connection.provided.aclose)
+    container.closers.add_args(redis.tenants.provided.aclose, redis.connection.provided.aclose)
 
 
 def _fill_in(

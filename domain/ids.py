@@ -3,6 +3,7 @@
 import hashlib
 import re
 
+_STAND_IN = re.compile(r"sub-[0-9a-f]{32}")
 _ID = re.compile(r"[A-Za-z0-9._@-]{1,128}")
 
 
@@ -14,8 +15,9 @@ def user_id(subject: str) -> str:
     """The user id of a token's subject.
 
     Issuers name subjects as they like (``auth0|5f7c``, ``mailto:a@b.c``). One that is no id of ours becomes
-    ``sub-`` and 32 hexadecimal digits of its SHA-256, so that two subjects never share a balance.
+    ``sub-`` and 32 hexadecimal digits of its SHA-256, so that two subjects never share a balance; neither does one that
+    looks like that already.
     """
-    if is_id(subject):
+    if is_id(subject) and not _STAND_IN.fullmatch(subject):
         return subject
     return f"sub-{hashlib.sha256(subject.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"

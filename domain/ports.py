@@ -81,7 +81,8 @@ class Ledger(Protocol):
 
         Atomic across replicas. An account without a record is granted ``initial`` tokens first; such a record is kept
         for a day only unless ``lasting`` (anonymous users never come back). After ``seconds`` the hold lapses by
-        itself. Calling again with the same ``hold_id`` returns the first hold.
+        itself. Calling again with the same ``hold_id`` returns the first hold, even if it has ended meanwhile; an id
+        that was released before it was held cannot be held any more, so that a late call sets nothing aside.
 
         Raises:
             InsufficientTokens: fewer than ``least`` are available; nothing was set aside.
@@ -136,7 +137,7 @@ class RunStore(Protocol):
     """Records and logs of runs. Whatever is written lapses by itself: a log sooner than its record and result."""
 
     async def begin(self, run: Run) -> None:
-        """Keep the record of a new run; it also becomes its conversation's latest, where it has one.
+        """Keep the record of a new run; it also becomes its conversation's latest, where it has one. Idempotent.
 
         Raises:
             StoreUnavailable: the store did not answer.
@@ -144,7 +145,7 @@ class RunStore(Protocol):
         ...
 
     async def claim(self, run_id: str) -> Run | None:
-        """Move a queued run to in_progress for this process; None where it is not queued (any more).
+        """Move a queued run to in_progress for this process; None where it is not queued (any more). Same attempt.
 
         Atomic across replicas: of several claims, one gets the run.
 
@@ -158,9 +159,9 @@ class RunStore(Protocol):
     ) -> bool:
         """Add entries behind number ``base``; with an ``ending``, close the log and keep the result too.
 
-        Atomic. Entries that the log has already are skipped, and a repeated ending is accepted, so a call whose reply
-        was lost can be repeated. False, and nothing was changed: the run is unknown, ended otherwise, belongs to a
-        newer attempt, or ``base`` would leave a gap.
+        Atomic. Entries that the log has already are skipped, and an equal ending is accepted again, so a call whose
+        reply was lost can be repeated. False, and nothing was changed: the run is unknown, ended otherwise, belongs to
+        a newer attempt, or ``base`` would leave a gap.
 
         Raises:
             StoreUnavailable: the store did not answer; it is safe to call again.

@@ -24,7 +24,6 @@ class Quirks:
     developer_role: str | None = None
     stream_usage: Literal["ask", "given"] = "ask"
     finish_reasons: Mapping[str, str] = field(default_factory=dict)
-    request_id_header: str = "x-request-id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,18 +163,16 @@ def _allowed(caller: Caller, asked: str, model: Model) -> bool:
     return caller.tenant.allows(asked, caller.group) or caller.tenant.allows(model.name, caller.group)
 
 
-_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 #: A placeholder stands for one DNS label or path segment: nothing that could lead the key to another host.
 _PLACEHOLDER_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
 
 
 def _address(spec: ProviderSpec, tenant: Tenant) -> str:
     options = tenant.provider_options.get(spec.id, {})
-
-    def value(match: re.Match[str]) -> str:
-        given = options.get(match[1], "")
+    address = spec.base_url
+    for name in spec.variables:
+        given = options.get(name, "")
         if not _PLACEHOLDER_VALUE.fullmatch(given):
             raise TenantMisconfigured
-        return given
-
-    return _PLACEHOLDER.sub(value, spec.base_url)
+        address = address.replace(f"{{{name}}}", given)
+    return address

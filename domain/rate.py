@@ -8,10 +8,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-#: Seconds by which a sum of binary fractions, the size of Unix time, may be off.
-_ROUNDING = 1e-6
-
-
 #: Seconds. Unix time in a double is no finer than 0.24 microseconds, and no client must lose a unit to rounding.
 _RESOLUTION = 1e-6
 
@@ -85,8 +81,8 @@ def wait(tat: float | None, charge: Charge, now: float) -> float:
 def read(tat: float | None, charge: Charge, now: float) -> Reading:
     """What the meter shows at ``now``, when its theoretical arrival time is ``tat``."""
     level = max((tat or 0.0) - now, 0.0)
-    # What is left is what could be taken now: a client must not lose a unit to rounding.
-    free = (charge.allowance.window - level + _ROUNDING) / charge.allowance.interval
+    # What is left is what could be taken now.
+    free = (charge.allowance.window - level + _RESOLUTION) / charge.allowance.interval
     remaining = min(max(0, math.floor(free)), charge.allowance.limit)
     return Reading(charge.what, charge.allowance.limit, remaining, level)
 
@@ -98,7 +94,7 @@ def take(tats: Sequence[float | None], charges: Sequence[Charge], now: float) ->
     """
     waits = [wait(tat, charge, now) for tat, charge in zip(tats, charges, strict=True)]
     longest = max(waits, default=0.0)
-    if longest > _ROUNDING:
+    if longest > _RESOLUTION:
         readings = tuple(read(tat, charge, now) for tat, charge in zip(tats, charges, strict=True))
         refused_by = charges[waits.index(longest)].what
         return list(tats), Verdict(False, readings, retry_after=longest, refused_by=refused_by)

@@ -6,12 +6,12 @@ A reader follows the run's log, the first one from the start and a returning one
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from domain.chat import Completion, Usage
 from domain.errors import CursorAhead, GenerationRestarted, InvalidCursor, Kind, RunFailed, SluiceError
-from domain.tenants import ANONYMOUS, GroupId, TenantId, UserId
+from domain.tenants import GroupId, TenantId, UserId, is_nobody
 
 
 class Status(Enum):
@@ -85,8 +85,8 @@ class Run:
     error: RunError | None = None
 
     def readable_by(self, tenant: TenantId, user: UserId | None) -> bool:
-        """Whether this caller may see the run. An anonymous run belongs to whoever in the tenant knows its id."""
-        return self.tenant == tenant and (self.group == ANONYMOUS or self.user == user)
+        """Whether this caller may see the run. A run of nobody's belongs to whoever in the tenant knows its id."""
+        return self.tenant == tenant and (is_nobody(self.group, self.user) or self.user == user)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,11 @@ class Ending:
     usage: Usage | None = None
     charged: int = 0
     error: RunError | None = None
+
+
+def ended(run: Run, ending: Ending) -> Run:
+    """The record of a run as its ending leaves it."""
+    return replace(run, status=ending.status, usage=ending.usage, charged=ending.charged, error=ending.error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,11 @@ class Caller:
     provider: str | None = None
 
 
+def is_nobody(group: GroupId, user: UserId) -> bool:
+    """Whether the user was made up for one request; a signed-in member of the anonymous group is somebody."""
+    return group == ANONYMOUS and user.startswith(f"{ANONYMOUS}-")
+
+
 def require_member(principal: Principal, tenant_id: TenantId) -> None:
     """Raise TenantForbidden unless the token gives access to the tenant."""
     if tenant_id not in principal.tenants:

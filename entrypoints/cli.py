@@ -41,12 +41,18 @@ def serve(environment: dict[str, str]) -> int:
         return _refuse(str(error), EX_CONFIG)
     with ExitStack() as stack:
         try:
-            listener = stack.enter_context(socket.create_server((settings.host, settings.port), backlog=1024))
+            listener = stack.enter_context(_listener(settings.host, settings.port))
         except OSError as error:
             return _refuse(f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}", EX_UNAVAILABLE)
         # Port 0 is any free one: from here on the settings name the one that it became.
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         return _serve(settings, environment, listener, stack)
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
+    return socket.create_server((host, port), family=family, backlog=1024, dualstack_ipv6=both)
 
 
 def _serve(settings: Settings, environment: dict[str, str], listener: socket.socket, stack: ExitStack) -> int:

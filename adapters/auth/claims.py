@@ -1,19 +1,16 @@
 """What the claims of a verified token mean: until when it is good, and whom it speaks for. Pure."""
 
-import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from adapters.auth.refusal import invalid_token
+from domain.ids import is_id, user_id
 from domain.tenants import GroupId, Principal, TenantId, UserId
 
 #: How far the issuer's clock may be from ours, in seconds.
 LEEWAY = 30
 DAY = 24 * 60 * 60
-_ID = re.compile(r"[A-Za-z0-9._@-]{1,128}")
-_STAND_IN = re.compile(r"sub-[0-9a-f]{32}")
 #: The widest integer that every JSON reader keeps exact.
 _LAST_MOMENT = 2**53
 
@@ -79,29 +76,23 @@ def principal(claims: Mapping[str, Any], names: ClaimMap) -> Principal:
     tenants = frozenset(_tenants(claims, names))
     scope = claims.get(names.scope)
     return Principal(
-        user=user_id(claims.get(names.user)),
+        user=_user(claims.get(names.user)),
         tenants=tenants,
         groups=_groups(claims, names, tenants),
         scopes=frozenset(scope.split()) if isinstance(scope, str) else frozenset(),
     )
 
 
-def user_id(subject: object) -> UserId:
-    """The id of a token's subject: itself, or where it is no id (``auth0|abc``) ``sub-`` and 32 digits of its SHA-256.
-
-    Two subjects never share an id: one that looks like such a stand-in gets a stand-in as well.
-    """
+def _user(subject: object) -> UserId:
     if not isinstance(subject, str) or not subject:
         raise invalid_token("The token names no user.")
-    if _ID.fullmatch(subject) and not _STAND_IN.fullmatch(subject):
-        return subject
-    return f"sub-{hashlib.sha256(subject.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
+    return user_id(subject)
 
 
 def _tenants(claims: Mapping[str, Any], names: ClaimMap) -> Iterator[TenantId]:
     named = claims.get(names.tenants)
     for tenant in named if isinstance(named, list) else [claims.get(names.tenant)]:
-        if isinstance(tenant, str) and _ID.fullmatch(tenant):
+        if isinstance(tenant, str) and is_id(tenant):
             yield tenant
 
 
@@ -113,7 +104,7 @@ def _groups(claims: Mapping[str, Any], names: ClaimMap, tenants: frozenset[Tenan
     if isinstance(by_tenant, dict):
         groups |= {tenant: group for tenant, group in by_tenant.items() if tenant in tenants}
     # Without this a misspelt group would fall back to the tenant's default, which may be allowed more.
-    if not all(isinstance(group, str) and _ID.fullmatch(group) for group in groups.values()):
+    if not all(is_id(group) for group in groups.values()):
         raise invalid_token("The token names a group that cannot exist.")
     return groups
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from adapters.memory.lapsing import Lapsing
 from domain.chat import Completion
 from domain.ports import Clock
-from domain.runs import NEXT, Ending, LogSlice, Run, Status
+from domain.runs import NEXT, Ending, LogSlice, Run, Status, ended
 from domain.tenants import TenantId, UserId
 
 
@@ -52,9 +52,9 @@ class MemoryRunStore:
         if ending is None:
             return run.status is Status.IN_PROGRESS and self._write(run, new)
         if ending.status in NEXT[run.status]:
-            return self._write(_ended(run, ending), new, ending)
+            return self._write(ended(run, deepcopy(ending)), new, ending)
         # A repeated ending brings nothing new.
-        return run == _ended(run, ending) and not new
+        return run == ended(run, deepcopy(ending)) and not new
 
     async def get(self, run_id: str) -> Run | None:
         return deepcopy(self._records.get(run_id))
@@ -79,7 +79,3 @@ class MemoryRunStore:
         if ending is not None and ending.completion is not None:
             self._results.put(run.id, deepcopy(ending.completion), self._kept)
         return True
-
-
-def _ended(run: Run, ending: Ending) -> Run:
-    return replace(run, status=ending.status, usage=deepcopy(ending.usage), charged=ending.charged, error=ending.error)

@@ -1,14 +1,14 @@
 """Admission: every check that a request must pass before anything is spent, in the order that callers can rely on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from domain import tokens
 from domain.chat import ChatRequest
-from domain.errors import RateLimited
+from domain.errors import InsufficientTokens, RateLimited
 from domain.ports import Account, Hold, Ledger, RateLimiter, Tokenizer
 from domain.providers import Planner, Target
 from domain.rate import Verdict
-from domain.tenants import ANONYMOUS, Caller, Group
+from domain.tenants import Caller, Group, is_nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,11 @@ class Admission:
         bound = self._bound(target, request, prompt_tokens)
         estimate = tokens.rate_estimate(request, prompt_tokens, bound)
         verdict = await self._take_rate(caller, estimate)
-        account, hold = await self._take_hold(caller, group, run_id, prompt_tokens, bound)
+        try:
+            account, hold = await self._take_hold(caller, group, run_id, prompt_tokens, bound)
+        except InsufficientTokens:
+            await self._give_back_rate(caller, estimate)
+            raise
         clamp = tokens.clamped_bound(
             caller.tenant.policy, held=hold.amount, prompt_tokens=prompt_tokens, request=request
         )
@@ -79,6 +83,11 @@ class Admission:
             raise RateLimited(verdict)
         return verdict
 
+    async def _give_back_rate(self, caller: Caller, estimate: int) -> None:
+        """Undo ``_take_rate``: a caller without a balance must not use up what the tenant's others may ask."""
+        for charge in caller.tenant.charges(estimate):
+            await self.limiter.correct(caller.tenant.id, replace(charge, cost=-charge.cost))
+
     async def _take_hold(
         self, caller: Caller, group: Group, run_id: str, prompt_tokens: int, bound: int
     ) -> tuple[Account, Hold]:
@@ -91,6 +100,6 @@ class Admission:
             least=asked.least,
             initial=group.initial_tokens,
             seconds=self.hold_seconds,
-            lasting=group.id != ANONYMOUS,
+            lasting=not is_nobody(group.id, caller.user),
         )
         return account, hold

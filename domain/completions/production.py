@@ -24,7 +24,7 @@ from domain.errors import (
 )
 from domain.facts import RecordFailed, RunEnded, SettlementFailed, Unexpected
 from domain.ports import Call, ChatProvider, Clock, Journal, Ledger, RateLimiter, RunStore, Tokenizer
-from domain.runs import Ending, Run, RunError, Status
+from domain.runs import Ending, Run, RunError, Status, ended
 from domain.tenants import Caller
 from domain.tokens import TokenPolicy
 
@@ -58,7 +58,8 @@ class Job:
 class _Progress:
     """What came of a job so far: pieces of a stream, or a whole answer at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, began: float) -> None:
+        self.began = began
         self.assembly = Assembly()
         self.whole: Completion | None = None
 
@@ -85,7 +86,7 @@ class Production:
 
     async def produce(self, job: Job, tail: Tail) -> None:
         """Bring a run to its end. Raises nothing but CancelledError, and settles and records even then."""
-        progress = _Progress()
+        progress = _Progress(self.clock())
         error: SluiceError | None = GenerationInterrupted()
         try:
             error = await self._attempt(job, tail, progress)
@@ -95,7 +96,7 @@ class Production:
 
     async def abandon(self, job: Job, tail: Tail, error: SluiceError) -> None:
         """End a run that never began."""
-        await _undisturbed(self._conclude(job, tail, _Progress(), error))
+        await _undisturbed(self._conclude(job, tail, _Progress(self.clock()), error))
 
     # --- asking -----------------------------------------------------------------------------------------------
 
@@ -165,7 +166,7 @@ class Production:
             error=RunError.of(error) if error is not None else None,
         )
         await self._record(job, tail, ending)
-        self._tell(job, ending, error)
+        self._tell(job, ending, error, self.clock() - progress.began)
 
     async def _usage(self, job: Job, completion: Completion) -> Usage:
         """The provider's usage; counted with the tokenizer where it sent none that can be true."""
@@ -211,7 +212,7 @@ class Production:
             self.journal.record(RecordFailed(run.id, run.tenant))
         tail.close(ended(replace(run, tail=base), ending), ending)
 
-    def _tell(self, job: Job, ending: Ending, error: SluiceError | None) -> None:
+    def _tell(self, job: Job, ending: Ending, error: SluiceError | None, seconds: float) -> None:
         self.journal.record(
             RunEnded(
                 run_id=job.run.id,
@@ -219,7 +220,7 @@ class Production:
                 provider=job.run.provider,
                 model=job.run.model,
                 status=ending.status.value,
-                seconds=self.clock() - job.run.created,
+                seconds=round(seconds, 6),
                 charged_tokens=ending.charged,
                 error_code=error.code if error is not None else None,
                 detail=error.detail if isinstance(error, ProviderError) else "",
@@ -239,11 +240,6 @@ class Production:
                     raise
             await asyncio.sleep(pause)
             pause = min(pause * 2, 1.0)
-
-
-def ended(run: Run, ending: Ending) -> Run:
-    """The record of a run as its ending leaves it."""
-    return replace(run, status=ending.status, usage=ending.usage, charged=ending.charged, error=ending.error)
 
 
 async def _undisturbed(work: Coroutine[Any, Any, None]) -> None:

@@ -1,8 +1,8 @@
 """How a run leaves over HTTP: whole, as a stream, or as the state of a job. The same for all surfaces."""
 
-import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from sanic import HTTPResponse, Request
@@ -66,7 +66,7 @@ class Answering:
 
     def _note(self, exchange: Exchange, request: Request, chat: ChatRequest, started: Started) -> None:
         exchange.verdict = started.verdict
-        exchange.knows(started.run, f"{request.path}/{started.run.id}")
+        exchange.knows(started.run, f"{request.path.rstrip('/')}/{started.run.id}")
         if chat.cache_key is not None:
             exchange.cache = "miss"
 
@@ -85,13 +85,16 @@ class Answering:
     # --- streaming --------------------------------------------------------------------------------------------
 
     async def _stream(self, request: Request, exchange: Exchange, tail: Tail, seen: int) -> HTTPResponse | None:
-        if await tail.grown(seen, self.first_byte_grace) and not seen:
+        silent = not await tail.grown(seen, self.first_byte_grace)
+        if not silent and not seen:
             _raise_if_stillborn(exchange, tail)
         response = await request.respond(
             status=200, headers={**exchange.headers(), **_STREAM_HEADERS}, content_type=sse.CONTENT_TYPE
         )
         exchange.status = 200
         try:
+            if silent:
+                await response.send(sse.KEEP_ALIVE)
             async with aclosing(sse.follow(tail, seen, self.keep_alive)) as frames:
                 async for frame in frames:
                     await response.send(frame)
@@ -111,7 +114,7 @@ class Answering:
     ) -> HTTPResponse | None:
         """A run again: its state, or with ``?stream=true`` its stream from a cursor on."""
         run = await self.runs.find(run_id, tenant_id, user)
-        exchange.knows(run, f"{request.path.rpartition('/')[0]}/{run.id}")
+        exchange.knows(run, f"{request.path.rstrip('/').rpartition('/')[0]}/{run.id}")
         if request.args.get("stream") == "true":
             return await self._resume(request, exchange, run)
         wait = preferred_wait(request.headers.get("prefer"))
@@ -179,6 +182,7 @@ def _cursor(request: Request, run_id: str) -> Cursor:
 
 def _abort(request: Request) -> None:
     """Cut the connection, so that the body stays unterminated and no client takes it for a whole one."""
-    transport = request.transport
-    if isinstance(transport, asyncio.WriteTransport):
+    # Not asked for its type: uvloop's transports are none of asyncio's.
+    transport: Any = request.transport
+    if transport is not None:
         transport.abort()

@@ -1,5 +1,6 @@
 """The Sanic application: routes, the error handler, start and drain. Decides nothing about completions."""
 
+import re
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -104,18 +105,20 @@ def _add_surfaces(app: App, services: Services) -> None:
     manners_of = surface_manners(registry)
 
     def scoped(path: str, action: str) -> Handler:
+        route = f"/{{scope}}{_shown(path)}"
+
         async def handle(request: Request, scope: str, **parts: str) -> HTTPResponse | None:
             method = getattr(surface_of(scope), action)
             endpoint = partial(method, scope=scope, **parts)
-            return await services.exchanges.run(request, f"/{{scope}}{path}", manners_of(scope), endpoint)
+            return await services.exchanges.run(request, route, manners_of(scope), endpoint)
 
         return handle
 
     def unscoped(path: str, action: str) -> Handler:
-        method = getattr(services.group, action)
+        method, route = getattr(services.group, action), _shown(path)
 
         async def handle(request: Request, **parts: str) -> HTTPResponse | None:
-            return await services.exchanges.run(request, path, group_surface.MANNERS, partial(method, **parts))
+            return await services.exchanges.run(request, route, group_surface.MANNERS, partial(method, **parts))
 
         return handle
 
@@ -128,6 +131,11 @@ def _add_surfaces(app: App, services: Services) -> None:
         name = f"{action}_{verb}"
         app.add_route(unscoped(path, action), path, methods=[verb], name=name, unquote=True)
         app.add_route(scoped(path, action), f"/<scope:str>{path}", methods=[verb], name=f"scoped_{name}", unquote=True)
+
+
+def _shown(path: str) -> str:
+    """A route as the log shows it: ``/v1/models/{name}``."""
+    return re.sub(r"<(\w+):\w+>", r"{\1}", path)
 
 
 def _add_ops(app: App, services: Services) -> None:

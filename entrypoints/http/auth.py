@@ -9,7 +9,7 @@ from domain.errors import NotAuthenticated
 from domain.ports import TokenVerifier
 from domain.tenants import Principal
 
-_BEARER = re.compile(r"bearer ([A-Za-z0-9._~+/=-]{1,4096})", re.IGNORECASE)
+_BEARER = re.compile(r"bearer ([A-Za-z0-9._~+/=-]{1,8192})", re.IGNORECASE)
 
 
 def bearer_token(request: Request) -> str | None:

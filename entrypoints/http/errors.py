@@ -111,6 +111,8 @@ def _type_of(error: SluiceError) -> str:
     if isinstance(error, RateLimited):
         # OpenAI's type says which of its meters refused: requests or tokens.
         return error.verdict.refused_by or "requests"
+    if isinstance(error, HttpRefusal) and error.status >= 500:
+        return "server_error"
     return _TABLE[error.kind][1]
 
 

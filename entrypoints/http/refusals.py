@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 from sanic import HTTPResponse, Request
-from sanic.exceptions import MethodNotAllowed, NotFound, PayloadTooLarge, SanicException
+from sanic.exceptions import MethodNotAllowed, NotFound, PayloadTooLarge, RequestCancelled, SanicException
 from sanic.handlers import ErrorHandler
 
 from domain.errors import InternalError, SluiceError
 from domain.facts import Unexpected
 from entrypoints.http.errors import HttpRefusal, Manners
-from entrypoints.http.exchange import Exchange, Exchanges
+from entrypoints.http.exchange import CLIENT_CLOSED_REQUEST, Exchange, Exchanges
 
 
 class Refusals(ErrorHandler):
@@ -20,7 +20,10 @@ class Refusals(ErrorHandler):
         self._exchanges = exchanges
         self._manners_of = manners_of
 
-    def response(self, request: Request, exception: Exception) -> HTTPResponse:
+    def response(self, request: Request, exception: BaseException) -> HTTPResponse:
+        if isinstance(exception, RequestCancelled):
+            # The client has left in mid-request. Whoever was answering has written its access line already.
+            return HTTPResponse(status=CLIENT_CLOSED_REQUEST)
         exchange = self._begin(request)
         error = _refusal(request, exception)
         if isinstance(error, InternalError):
@@ -34,7 +37,7 @@ class Refusals(ErrorHandler):
         return self._exchanges.begin(request, "(none)", manners)
 
 
-def _refusal(request: Request, exception: Exception) -> SluiceError:
+def _refusal(request: Request, exception: BaseException) -> SluiceError:
     match exception:
         case SluiceError():
             return exception

@@ -45,9 +45,7 @@ async def _use_everything(connection: RedisConnection, clock: FrozenClock) -> No
     ledger, limiter, runs = RedisLedger(connection), RedisRateLimiter(connection), RedisRunStore(connection)
     for account in (ALICE, NOBODY):
         for hold_id in ("open", "settled", "released"):
-            await ledger.hold(
-                account, hold_id, wanted=1, least=1, initial=10, seconds=60, lasting=account is ALICE
-            )  # fmt: skip
+            await ledger.hold(account, hold_id, wanted=1, least=1, initial=10, seconds=60, lasting=account is ALICE)
         await ledger.settle(account, "settled", 1)
         await ledger.release(account, "released")
         await ledger.release(account, "unknown")

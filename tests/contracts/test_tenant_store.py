@@ -228,6 +228,25 @@ async def test_a_read_that_put_overtook_is_not_believed(
 
 
 @redis_only
+async def test_closing_waits_for_the_reads_under_way(
+    connection: RedisConnection, write: Write, backend: Backend, clock: FrozenClock
+) -> None:
+    await write(DOCUMENT)
+    slow = SlowReads(connection)
+    store = RedisTenantStore(slow, defaults=DEFAULTS, monotonic=clock)  # type: ignore[arg-type] # has its command
+    impatient = asyncio.ensure_future(store.get("acme"))
+    await slow.read.wait()
+    impatient.cancel()
+
+    closing = asyncio.ensure_future(store.aclose())
+    slow.go_on.set()
+    await closing
+
+    assert await store.get("acme") == tenant(DOCUMENT)
+    assert backend.calls("get") == 1
+
+
+@redis_only
 async def test_only_so_many_tenants_are_remembered(
     connection: RedisConnection, backend: Backend, clock: FrozenClock
 ) -> None:

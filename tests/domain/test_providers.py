@@ -195,6 +195,7 @@ def names(caller_changes: Mapping[str, object], **tenant_changes: object) -> lis
 def test_a_caller_is_shown_the_models_of_the_providers_that_the_tenant_can_use() -> None:
     assert names({}) == ["gpt-4o", "gpt-4o-mini"]
     assert names({}, api_keys={"openrouter": ("sk",)}, default_provider=None) == ["gpt-4o"]
+    assert names({}, api_keys={}, default_provider="openai") == ["gpt-4o", "gpt-4o-mini"]
     assert names({}, api_keys={}, default_provider=None) == []
 
 
@@ -222,6 +223,7 @@ def test_models_of_the_tenants_own_are_shown_where_their_provider_is() -> None:
 def test_of_a_provider_of_any_model_the_defaults_are_shown() -> None:
     assert names({"provider": "ollama"}, default_model="llama3", default_provider="ollama") == ["llama3"]
     assert names({"provider": "ollama"}, default_model="llama3", default_provider="openai") == []
+    assert names({"provider": "openai"}, default_model="llama3") == ["gpt-4o", "gpt-4o-mini"]
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------
@@ -308,7 +310,7 @@ def test_no_placeholder_leads_a_key_elsewhere(resource: str) -> None:
 
 
 def test_every_placeholder_of_an_address_must_be_filled() -> None:
-    two = a_provider(id="two", base_url="https://{region}.example.com/{project}")
+    two = a_provider(id="two", base_url="https://{region}.example.com/{project}", variables=("region", "project"))
     planner = a_planner((two,))
 
     def with_options(**options: str) -> str:

@@ -134,6 +134,10 @@ QUEUED, IN_PROGRESS = Status.QUEUED, Status.IN_PROGRESS
 COMPLETED, FAILED, CANCELLED = Status.COMPLETED, Status.FAILED, Status.CANCELLED
 
 
+def test_states_are_called_what_clients_are_told() -> None:
+    assert [status.value for status in Status] == ["queued", "in_progress", "completed", "failed", "cancelled"]
+
+
 @pytest.mark.parametrize("before", Status)
 @pytest.mark.parametrize("after", Status)
 def test_a_run_takes_these_steps_and_no_others(before: Status, after: Status) -> None:
@@ -159,21 +163,26 @@ def test_an_ended_run_stays_ended(status: Status) -> None:
 
 
 @pytest.mark.parametrize(
-    ("group", "tenant", "user", "readable"),
+    ("owner", "tenant", "user", "readable"),
     [
-        ("staff", "acme", "ann", True),
-        ("staff", "acme", "bob", False),
-        ("staff", "acme", None, False),
-        ("staff", "globex", "ann", False),
-        ("anonymous", "acme", "bob", True),
-        ("anonymous", "acme", None, True),
-        ("anonymous", "globex", None, False),
+        (("staff", "ann"), "acme", "ann", True),
+        (("staff", "ann"), "acme", "bob", False),
+        (("staff", "ann"), "acme", None, False),
+        (("staff", "ann"), "globex", "ann", False),
+        (("anonymous", "ann"), "acme", "ann", True),
+        (("anonymous", "ann"), "acme", None, False),
+        (("staff", "anonymous-1"), "acme", None, False),
+        (("anonymous", "anonymous-1"), "acme", "bob", True),
+        (("anonymous", "anonymous-1"), "acme", None, True),
+        (("anonymous", "anonymous-1"), "globex", None, False),
     ],
 )
-def test_a_run_is_its_users_and_an_anonymous_one_is_whoevers_in_the_tenant_knows_its_id(
-    group: str, tenant: str, user: str | None, readable: bool
+def test_a_run_is_its_users_and_one_of_nobodys_is_whoevers_in_the_tenant_knows_its_id(
+    owner: tuple[str, str], tenant: str, user: str | None, readable: bool
 ) -> None:
-    assert a_run(group=group).readable_by(tenant, user) is readable
+    group, name = owner
+
+    assert a_run(group=group, user=name).readable_by(tenant, user) is readable
 
 
 def test_a_failure_is_told_again_as_it_was_told_first() -> None:

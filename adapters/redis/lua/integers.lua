@@ -1,4 +1,4 @@
--- Integers as scripts take and keep them: of decimal digits, and at most 2^53 - 1 either way, which doubles hold exactly.
+-- Integers as scripts take and keep them: decimal digits, and at most 2^53 - 1 either way, which doubles hold exactly.
 
 local MAX = 9007199254740991
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.auth.claims import DEFAULT_RULES, LEEWAY, ClaimMap, ClaimRules, principal, require_audience, user_id
+from adapters.auth.claims import DEFAULT_RULES, LEEWAY, ClaimMap, ClaimRules, principal, require_audience
+from domain.ids import user_id
 from domain.errors import NotAuthenticated
 from domain.tenants import Principal
 from tests.adapters.auth.tokens import GOOD_CLAIMS, NOW

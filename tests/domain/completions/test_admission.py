@@ -44,7 +44,9 @@ OPTIONS = {"openai": {"resource": "acme"}}
 @pytest.fixture
 def world() -> World:
     """A world whose provider's address is the tenant's to complete."""
-    return World(planner=a_planner((a_provider(base_url="https://{resource}.example.com/v1"),)))
+    return World(
+        planner=a_planner((a_provider(base_url="https://{resource}.example.com/v1", variables=("resource",)),))
+    )
 
 
 def a_good_caller(**changes: object) -> Caller:
@@ -259,14 +261,17 @@ async def test_a_hold_comes_back_by_itself_when_a_run_must_long_have_ended(world
     assert (before, await world.balance()) == (INITIAL - PROMPT - 100, INITIAL)
 
 
-@pytest.mark.parametrize(("group", "a_day_later"), [("staff", 40), ("anonymous", 0)])
+@pytest.mark.parametrize(
+    ("group", "user", "a_day_later"),
+    [("staff", "ann", 40), ("anonymous", "ann", 40), ("anonymous", "anonymous-1", 0), ("staff", "anonymous-1", 40)],
+)
 async def test_members_accounts_last_and_those_of_nobody_in_particular_do_not(
-    world: World, group: str, a_day_later: int
+    world: World, group: str, user: str, a_day_later: int
 ) -> None:
-    caller = replace(a_good_caller(groups={group: Group(group, initial_tokens=50)}), group=group)
+    caller = replace(a_good_caller(groups={group: Group(group, initial_tokens=50)}), group=group, user=user)
     admitted = await world.admission().admit(caller, a_request(), RUN_ID)
     await world.ledger.wrapped.settle(admitted.account, RUN_ID, 10)
 
     world.clock.advance(86_401.0)
 
-    assert await world.ledger.wrapped.available(an_account(group=group)) == a_day_later
+    assert await world.ledger.wrapped.available(admitted.account) == a_day_later

@@ -214,6 +214,15 @@ async def test_first_comes_who_it_is_then_whether_there_is_such_a_tenant_then_wh
     assert type(await refusal_of(callers.in_tenant(tenant, ann))) is refusal
 
 
+async def test_a_path_that_is_no_id_is_nobodys_without_asking_the_store(
+    callers: Callers, tenants: FlakyStore[MemoryTenantStore]
+) -> None:
+    refusal = await refusal_of(callers.in_tenant("{acme}", token("{acme}")))
+
+    assert isinstance(refusal, UnknownNamespace)
+    assert not tenants.calls
+
+
 # --- the provider surface ---------------------------------------------------------------------------------------------
 
 

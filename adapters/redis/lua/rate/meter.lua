@@ -9,7 +9,8 @@ end
 
 -- Cost, limit and window of a charge that begins at a place in ARGV.
 local function charge_at(place)
-  return {cost = number_at(place), interval = number_at(place + 2) / number_at(place + 1), window = number_at(place + 2)}
+  local limit, window = number_at(place + 1), number_at(place + 2)
+  return {cost = number_at(place), interval = window / limit, window = window}
 end
 
 -- rate.arrival
