@@ -110,7 +110,7 @@ class Answering:
     # --- fetching ---------------------------------------------------------------------------------------------
 
     async def fetch(
-        self, request: Request, exchange: Exchange, run_id: str, tenant_id: TenantId, user: UserId | None
+        self, request: Request, exchange: Exchange, run_id: str, tenant_id: TenantId, user: UserId
     ) -> HTTPResponse | None:
         """A run again: its state, or with ``?stream=true`` its stream from a cursor on."""
         run = await self.runs.find(run_id, tenant_id, user)

@@ -8,7 +8,7 @@ from domain.completions.callers import Callers
 from domain.completions.runs import Order
 from domain.ports import TokenVerifier
 from domain.providers import Planner
-from domain.tenants import ANONYMOUS, Caller
+from domain.tenants import Caller
 from entrypoints.http.answering import Answering
 from entrypoints.http.auth import authentication, principal_if_any
 from entrypoints.http.draft import read_draft
@@ -45,8 +45,7 @@ class GroupSurface:
 
     async def fetch(self, request: Request, exchange: Exchange, run_id: str) -> HTTPResponse | None:
         caller = await self._somebody(request, exchange)
-        user = None if caller.group == ANONYMOUS else caller.user
-        return await self.answering.fetch(request, exchange, run_id, caller.tenant.id, user)
+        return await self.answering.fetch(request, exchange, run_id, caller.tenant.id, caller.user)
 
     async def models(self, request: Request, exchange: Exchange) -> HTTPResponse:
         return list_models(exchange, self.planner, await self._somebody(request, exchange))

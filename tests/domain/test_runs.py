@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from domain.errors import CursorAhead, GenerationRestarted, InvalidCursor, Kind, ProviderRateLimited, SluiceError
 from domain.runs import (
+    END_PLACE,
     NEXT,
     ULID_ENTROPY,
+    USAGE_PLACE,
     Cursor,
     RunError,
     Status,
@@ -310,6 +312,7 @@ def test_what_a_live_run_has_said_is_a_place(status: Status, cursor: Cursor) -> 
 @pytest.mark.parametrize("status", [COMPLETED, FAILED, CANCELLED])
 @pytest.mark.parametrize("cursor", [Cursor(), Cursor(5), Cursor(6), Cursor(7), Cursor(7, 2)])
 def test_an_ended_run_has_two_more_places_for_its_usage_and_its_end(status: Status, cursor: Cursor) -> None:
+    assert (USAGE_PLACE, END_PLACE) == (1, 2)
     require_place(a_run(status=status, attempt=2, tail=5), cursor)
 
 

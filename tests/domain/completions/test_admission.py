@@ -238,6 +238,17 @@ async def test_under_the_strict_policy_the_prompt_must_be_payable_and_the_answer
     assert (admitted.hold.amount, admitted.completion_bound) == (PROMPT + 3, 3)
 
 
+async def test_a_caller_without_a_balance_takes_nothing_from_the_tenants_meters(world: World) -> None:
+    poor = replace(a_good_caller(limits=limits(requests=2, tokens=5_000)), user="poor")
+    rich = replace(poor, user="ann")
+
+    refusals = [await refusal_of(world, poor, a_request()) for _ in range(5)]
+    admitted = await world.admission().admit(rich, a_request(), RUN_ID)
+
+    assert {type(refusal) for refusal in refusals} == {InsufficientTokens}
+    assert [reading.remaining for reading in admitted.verdict.readings] == [1, 5_000 - admitted.estimate]
+
+
 async def test_the_meters_are_charged_one_request_and_a_likely_number_of_tokens() -> None:
     world = World(planner=a_planner(models=(a_model(max_output_tokens=None, context_window=None),)))
     caller = a_caller(a_tenant(limits=limits(requests=10, tokens=5_000)))
