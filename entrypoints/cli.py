@@ -69,7 +69,7 @@ def _serve(settings: Settings, environment: dict[str, str], listener: socket.soc
             stage = stack.enter_context(demo.stage(settings, environment))
             container = build(stage.settings, own_providers=stage.providers)
             app = assemble(container, before=partial(demo.set_up, container.tenants(), stage))
-            app.register_listener(_greeting(demo.welcome(stage)), "after_server_start")
+            app.register_listener(_greeting(demo.welcome(stage, container.registry())), "after_server_start")
         else:
             app = assemble(build(settings))
         run(app, listener)

@@ -12,7 +12,7 @@ from config.composition import minting, with_secret
 from config.settings import Settings
 from domain.chat import JsonObject
 from domain.ports import TenantStore
-from domain.providers import ProviderSpec
+from domain.providers import ProviderRegistry, ProviderSpec
 from entrypoints import development_provider
 
 TENANT = "demo"
@@ -26,12 +26,15 @@ _GRANTS = {"anonymous": 50_000, GROUP: 1_000_000}
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What the demo plays with: its settings, what answers, under which model name, and whose key pays."""
+    """What the demo plays with: its settings, what answers, under which model name, and whose key pays.
+
+    Without a ``model`` it is the provider's default.
+    """
 
     settings: Settings
     provider: str
     label: str
-    model: str
+    model: str | None
     api_key: str | None = None
     providers: Sequence[ProviderSpec] = ()
 
@@ -43,7 +46,7 @@ def stage(settings: Settings, environment: Mapping[str, str]) -> Iterator[Stage]
     if settings.upstream is not None:
         yield Stage(settings, "upstream", settings.upstream, _first_model(settings) or "default")
     elif environment.get("OPENAI_API_KEY"):
-        yield Stage(settings, "openai", "OpenAI", "gpt-4o-mini", api_key=environment["OPENAI_API_KEY"])
+        yield Stage(settings, "openai", "OpenAI", None, api_key=environment["OPENAI_API_KEY"])
     else:
         model = development_provider.MODEL
         with development_provider.development_provider() as base_url:
@@ -71,8 +74,10 @@ async def set_up(tenants: TenantStore, stage: Stage) -> None:
     await tenants.put(TENANT, tenant_document(stage))
 
 
-def welcome(stage: Stage) -> str:
+def welcome(stage: Stage, registry: ProviderRegistry) -> str:
     """What the demo prints when it serves: a command for each surface, and the lines for OpenAI's own client."""
+    spec = registry.get(stage.provider)
+    model = stage.model or (spec.default_model if spec is not None else None)
     mint = minting(stage.settings)
     token = "<a token of your issuer>"  # noqa: S105 - a place for one
     if mint is not None:
@@ -83,10 +88,10 @@ def welcome(stage: Stage) -> str:
         provider=stage.provider,
         label=stage.label,
         token=token,
-        model=stage.model,
+        model=model,
         group=_body(group_id="anonymous", stream=True),
         member=_body(stream=True),
-        whole=_body(model=stage.model),
+        whole=_body(model=model),
     )
 
 

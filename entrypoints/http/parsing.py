@@ -128,12 +128,34 @@ _BOUNDS = {
     "less_than": ("above_max_value", "above maximum value. Expected a value < {lt}, but got {value} instead."),
 }
 _LENGTHS = {
-    "string_too_long": ("string_above_max_length", "string too long. Expected at most {max_length} characters."),
-    "string_too_short": ("string_below_min_length", "string too short. Expected at least {min_length} characters."),
-    "too_long": ("above_max_length", "too long. Expected at most {max_length} entries, but got {actual_length}."),
-    "too_short": ("empty_array", "empty. Expected at least {min_length} entries."),
-    "string_pattern_mismatch": ("invalid_value", "does not match '{pattern}'."),
+    "string_too_long": (
+        "string_above_max_length",
+        "string too long. Expected a string with maximum length {max_length}, "
+        "but got a string with length {actual_length} instead.",
+    ),
+    "string_too_short": (
+        "empty_string",
+        "empty string. Expected a string with minimum length {min_length}, but got an empty string instead.",
+    ),
+    "too_long": (
+        "array_above_max_length",
+        "array too long. Expected an array with maximum length {max_length}, "
+        "but got an array with length {actual_length} instead.",
+    ),
+    "too_short": (
+        "empty_array",
+        "empty array. Expected an array with minimum length {min_length}, but got an empty array instead.",
+    ),
+    "string_pattern_mismatch": (
+        "invalid_value",
+        "string does not match pattern. Expected a string that matches the pattern '{pattern}'.",
+    ),
 }
+_TOO_MANY_PROPERTIES = (
+    "object_above_max_properties",
+    "too many properties. Expected an object with at most {max_length} properties, "
+    "but got an object with {actual_length} properties instead.",
+)
 
 
 def _first_error(error: ValidationError, body: JsonObject) -> InvalidRequest:
@@ -155,8 +177,9 @@ def _first_error(error: ValidationError, body: JsonObject) -> InvalidRequest:
         told = sentence.format(**context, value=detail["input"])
         return InvalidRequest(f"Invalid '{param}': {number} {told}", param=param, code=f"{number}_{suffix}")
     if kind in _LENGTHS:
-        code, sentence = _LENGTHS[kind]
-        return InvalidRequest(f"Invalid '{param}': {sentence.format(**context)}", param=param, code=code)
+        code, sentence = _TOO_MANY_PROPERTIES if isinstance(detail["input"], dict) else _LENGTHS[kind]
+        told = sentence.format(**{**context, "actual_length": len(detail["input"])})
+        return InvalidRequest(f"Invalid '{param}': {told}", param=param, code=code)
     return _invalid_value(param, kind, context)
 
 
