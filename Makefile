@@ -1,7 +1,7 @@
 # Everything is set up from nothing but python3, make and apt; a target can be repeated and is quick when nothing changed.
 
-# .tools/lib holds a library that one of the tests' servers needs and a small machine may lack.
-pytest = LD_LIBRARY_PATH=$(CURDIR)/.tools/lib$${LD_LIBRARY_PATH:+:$$LD_LIBRARY_PATH} .venv/bin/pytest
+# .tools holds programs, and .tools/lib a library, that the tests need and a small machine may lack.
+pytest = PATH=$(CURDIR)/.tools:$$PATH LD_LIBRARY_PATH=$(CURDIR)/.tools/lib$${LD_LIBRARY_PATH:+:$$LD_LIBRARY_PATH} .venv/bin/pytest
 
 .PHONY: help install install-dev test-tools run lint check test lock clean
 
@@ -16,6 +16,7 @@ install-dev: ## set up .venv with the tools and libraries of the tests, too
 
 test-tools: install-dev ## fetch what the tests start or load besides Python packages, into .tools
 	@scripts/setup-redis
+	@scripts/setup-curl
 	@scripts/setup-libgomp
 
 run: install ## serve the demo on 127.0.0.1:8080
