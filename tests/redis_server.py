@@ -58,7 +58,7 @@ class RedisServer:
         self._signal(signal.SIGCONT)
 
     def command(self, *words: str | bytes | int) -> Any:
-        with redis.Redis(port=self.port, protocol=2, socket_timeout=5) as client:
+        with redis.Redis("127.0.0.1", self.port, protocol=2, socket_timeout=5) as client:
             return client.execute_command(*words)
 
     def answers(self) -> bool:
@@ -169,5 +169,5 @@ def _program() -> str:
     own = _TOOLS / "redis-server"
     found = str(own) if own.exists() else shutil.which("redis-server")
     if found is None:
-        raise FileNotFoundError("no redis-server in .tools or on PATH; `make redis` fetches one")
+        raise FileNotFoundError("no redis-server in .tools or on PATH; `make test-tools` fetches one")
     return found
