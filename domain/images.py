@@ -81,7 +81,13 @@ def _tiles(rule: ImageRule, width: int, height: int) -> int:
 
 def _patches(rule: ImageRule, width: int, height: int) -> int:
     patches = math.ceil(width / 32) * math.ceil(height / 32)
-    return math.ceil(min(patches, rule.cap) * rule.factor)
+    if patches > rule.cap:
+        # Shrunk until it fits, and then a little more, so that one side is of whole patches.
+        across, down = width / 32, height / 32
+        scale = math.sqrt(rule.cap / (across * down))
+        scale *= min(math.floor(across * scale) / (across * scale), math.floor(down * scale) / (down * scale))
+        patches = math.ceil(across * scale - 1e-9) * math.ceil(down * scale - 1e-9)
+    return math.ceil(min(max(patches, 1), rule.cap) * rule.factor)
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any
 
 from domain.chat import ChatRequest, JsonObject
-from domain.errors import ContextLengthExceeded, InsufficientTokens
+from domain.errors import ContextLengthExceeded
 from domain.images import ImageRule, image_tokens
 
 #: How OpenAI's models frame messages and tools, in tokens; the same constants approximate everybody else's.
@@ -190,12 +190,6 @@ def reservation(policy: TokenPolicy, prompt_tokens: int, bound: int) -> Reservat
     wanted = max(1, min(prompt_tokens + bound, MAX_TOKENS))
     least = 1 if policy is TokenPolicy.PREPAID else min(prompt_tokens + 1, wanted)
     return Reservation(wanted, least)
-
-
-def require_payable(held: int, reservation: Reservation) -> None:
-    """Raise InsufficientTokens unless what could be held is enough to begin with."""
-    if held < reservation.least:
-        raise InsufficientTokens(held)
 
 
 def clamped_bound(policy: TokenPolicy, *, held: int, prompt_tokens: int, request: ChatRequest) -> int | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from domain import tokens
 from domain.chat import ChatRequest
-from domain.errors import InsufficientTokens, RateLimited
+from domain.errors import InsufficientTokens, RateLimited, StoreUnavailable
 from domain.ports import Account, Hold, Ledger, RateLimiter, Tokenizer
 from domain.providers import Planner, Target
 from domain.rate import Verdict
@@ -86,7 +86,11 @@ class Admission:
     async def _give_back_rate(self, caller: Caller, estimate: int) -> None:
         """Undo ``_take_rate``: a caller without a balance must not use up what the tenant's others may ask."""
         for charge in caller.tenant.charges(estimate):
-            await self.limiter.correct(caller.tenant.id, replace(charge, cost=-charge.cost))
+            try:
+                await self.limiter.correct(caller.tenant.id, replace(charge, cost=-charge.cost))
+            except StoreUnavailable:
+                # Within a minute or so the meter has forgotten it.
+                return
 
     async def _take_hold(
         self, caller: Caller, group: Group, run_id: str, prompt_tokens: int, bound: int

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field, replace
 from domain.completions.assembly import as_chunks
 from domain.completions.production import RunLimits
 from domain.completions.tail import Tail
-from domain.errors import GenerationInterrupted, SluiceError, StoreUnavailable, StreamExpired, UnknownCompletion
+from domain.errors import (
+    GenerationInterrupted,
+    InternalError,
+    SluiceError,
+    StoreUnavailable,
+    StreamExpired,
+    UnknownCompletion,
+)
 from domain.ports import Clock, RunStore
 from domain.runs import Cursor, Ending, Run, RunError, Status, is_terminal, require_place
 
@@ -77,6 +84,8 @@ class Reading:
                 pass
             except SluiceError as error:
                 _give_up(tail, error)
+            except Exception:  # noqa: BLE001 - a record that cannot be read: whoever follows it must be told
+                _give_up(tail, InternalError())
             if self._clock() > until:
                 # Its producer is gone without a word; a reader must not wait for ever.
                 _give_up(tail, GenerationInterrupted())

@@ -48,6 +48,7 @@ def test_a_subject_that_is_no_id_gets_one_of_its_own() -> None:
 
 
 @example("\ud800", "\udfff")
+@example("auth0|5f7c", "sub-662dd0a5965afa2fc4523919f762c1fc")
 @given(st.text(st.characters(exclude_categories=())), st.text(st.characters(exclude_categories=())))
 def test_two_subjects_never_share_an_id(one: str, other: str) -> None:
     ids = user_id(one), user_id(other)

@@ -4,10 +4,11 @@ import pytest
 
 from domain import tokens
 from domain.chat import ChatRequest, JsonObject
-from domain.errors import ContextLengthExceeded, InsufficientTokens
+from domain.errors import ContextLengthExceeded
 from domain.images import ImageRule
 from domain.tokens import MAX_TOKENS, TYPICAL_COMPLETION, UNBOUNDED_COMPLETION, Reservation, TokenPolicy
 from tests.builders import a_call, a_choice, a_request, a_tool_answer, assistant, user
+from tests.domain.test_images import data_url, png
 
 PREPAID, STRICT = TokenPolicy.PREPAID, TokenPolicy.STRICT
 
@@ -155,6 +156,12 @@ def test_an_image_costs_what_the_models_rule_says_and_nothing_where_there_is_no_
     assert with_rule.overhead - without.overhead == 170
 
 
+def test_an_image_in_the_request_itself_costs_what_its_size_says() -> None:
+    small = {"type": "image_url", "image_url": {"url": data_url(png(512, 512))}}
+
+    assert tokens.measure(a_request(user([small])), ImageRule()).overhead == 6 + 255
+
+
 # --- tools ------------------------------------------------------------------------------------------------------------
 
 
@@ -169,7 +176,7 @@ def tool_measure(tool: object) -> tokens.Measure:
     return tokens.Measure(whole.texts[len(plain.texts) :], whole.overhead - plain.overhead)
 
 
-@pytest.mark.parametrize("parameters", [None, {}, {"properties": {}}, {"properties": None}, [], "none", 7])
+@pytest.mark.parametrize("parameters", [None, {}, {"properties": {}}, {"properties": ["x"]}, [], "none", 7])
 def test_a_tool_without_parameters_costs_its_frame_alone(parameters: object) -> None:
     measure = tool_measure(a_tool(parameters, description="Does it."))
 
@@ -199,7 +206,7 @@ def test_the_options_of_an_enum_count_whatever_their_type() -> None:
     assert measure.overhead == 7 + 12 + 3 + 3 - 3 + 3 * 3
 
 
-@pytest.mark.parametrize("schema", [True, None, "string", {"enum": "s"}, {"enum": []}, {"description": None}])
+@pytest.mark.parametrize("schema", [True, None, "string", {"enum": "small"}, {"enum": []}, {"description": None}])
 def test_a_property_with_an_odd_schema_is_counted_as_far_as_it_goes(schema: object) -> None:
     measure = tool_measure(a_tool({"properties": {"size": schema}}))
 
@@ -297,6 +304,7 @@ def test_prompt_and_completion_together_are_told_apart() -> None:
         (None, None, None, 1, UNBOUNDED_COMPLETION),
         (None, None, None, 3, UNBOUNDED_COMPLETION * 3),
         (None, None, 16, 1, 16),
+        (None, None, 16_384, 1, 16_384),
         (None, 1_000, 16, 1, 16),
         (None, 110, 16, 1, 10),
         (None, 110, None, 2, 20),
@@ -355,18 +363,6 @@ def test_a_reservation_wants_the_whole_cost_and_insists_on_what_the_policy_says(
     policy: TokenPolicy, prompt: int, bound: int, expected: Reservation
 ) -> None:
     assert tokens.reservation(policy, prompt, bound) == expected
-
-
-@pytest.mark.parametrize(("held", "payable"), [(101, True), (100, False), (0, False), (-5, False)])
-def test_what_could_be_held_must_be_enough_to_begin_with(held: int, payable: bool) -> None:
-    asked = tokens.reservation(STRICT, 100, 50)
-
-    if payable:
-        tokens.require_payable(held, asked)
-    else:
-        with pytest.raises(InsufficientTokens) as refusal:
-            tokens.require_payable(held, asked)
-        assert refusal.value.available == held
 
 
 @pytest.mark.parametrize(

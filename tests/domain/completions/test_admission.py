@@ -241,12 +241,22 @@ async def test_under_the_strict_policy_the_prompt_must_be_payable_and_the_answer
 async def test_a_caller_without_a_balance_takes_nothing_from_the_tenants_meters(world: World) -> None:
     poor = replace(a_good_caller(limits=limits(requests=2, tokens=5_000)), user="poor")
     rich = replace(poor, user="ann")
+    world.ledger.wrapped.overwrite(an_account(user="poor"), 0)
 
     refusals = [await refusal_of(world, poor, a_request()) for _ in range(5)]
     admitted = await world.admission().admit(rich, a_request(), RUN_ID)
 
     assert {type(refusal) for refusal in refusals} == {InsufficientTokens}
     assert [reading.remaining for reading in admitted.verdict.readings] == [1, 5_000 - admitted.estimate]
+
+
+async def test_a_meter_that_cannot_be_given_back_does_not_hide_the_empty_balance(world: World) -> None:
+    world.ledger.wrapped.overwrite(an_account(), 0)
+    world.limiter.fail("correct", times=9)
+
+    refusal = await refusal_of(world, a_good_caller(limits=limits(requests=9, tokens=5_000)), a_request())
+
+    assert isinstance(refusal, InsufficientTokens)
 
 
 async def test_the_meters_are_charged_one_request_and_a_likely_number_of_tokens() -> None:

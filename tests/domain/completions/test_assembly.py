@@ -238,6 +238,35 @@ def test_what_a_provider_adds_is_kept_where_it_stood() -> None:
     }
 
 
+def test_a_null_takes_nothing_back() -> None:
+    completion = assembled(
+        [
+            a_chunk("Hel", service_tier="default"),
+            a_chunk(delta={"content": None, "refusal": None}, service_tier=None),
+            a_chunk("lo", finish="stop"),
+            a_chunk(finish=None),
+        ]
+    )
+
+    assert completion.choices == [a_choice("Hello")]
+    assert completion.body["service_tier"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("a", 5), (5, "a"), ("a", ["b"]), (["b"], "a"), ({"a": 1}, ["b"]), (["b"], {"a": 1})]
+)
+def test_an_extra_that_changes_its_type_is_what_it_was_last(first: object, second: object) -> None:
+    completion = assembled([a_chunk(delta={"x_score": first}), a_chunk(delta={"x_score": second})])
+
+    assert completion.choices[0]["message"]["x_score"] == second
+
+
+def test_a_role_that_comes_with_every_chunk_is_said_once() -> None:
+    completion = assembled([a_chunk(delta={"role": "assistant", "content": word}) for word in ("Hel", "lo")])
+
+    assert completion.choices == [a_choice("Hello", finish=None)]
+
+
 def test_a_choice_that_was_cut_off_has_no_finish_reason() -> None:
     completion = assembled([a_chunk("Hel")])
 

@@ -39,7 +39,7 @@ from tests.builders import (
     as_chunk,
     limits,
 )
-from tests.domain.completions.world import INITIAL, PROMPT, World, until
+from tests.domain.completions.world import INITIAL, PROMPT, World, settled, until
 from tests.fakes import Step
 
 pytestmark = pytest.mark.anyio
@@ -159,6 +159,7 @@ async def test_a_chunk_without_choices_is_no_event_but_counts(world: World, sile
     ending = await produce(world, job, tail)
 
     assert tail.entries == await world.log(job.run) == said(a_chunk("Hi"), a_chunk(finish="stop"))
+    assert world.store.calls["append"] == 3
     assert ending.completion is not None
     assert ending.usage == (silent.usage or Usage(PROMPT, 1))
     assert {**ending.completion.body, **silent.body, "choices": None} == {**ending.completion.body, "choices": None}
@@ -439,11 +440,13 @@ async def test_a_run_that_is_cancelled_while_it_concludes_is_over_only_when_it_h
     await arrived.wait()
 
     producing.cancel()
-    await until(lambda: producing.cancelling() > 0)
+    await settled()
+    over = producing.done()
     released.set()
     with pytest.raises(asyncio.CancelledError):
         await producing
 
+    assert not over
     assert ending_of(tail).status is Status.COMPLETED
     assert (await world.record(job.run)).charged == PROMPT + 1
     assert await world.balance() == INITIAL - PROMPT - 1

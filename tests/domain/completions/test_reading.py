@@ -208,6 +208,23 @@ async def test_however_many_read_a_run_one_task_asks_the_store_for_it(world: Wor
     assert all_got == {tuple(LOG)}
 
 
+async def test_a_reader_who_joins_others_asks_the_store_for_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_POLL", 3_600.0)
+    gated(world)
+    begun = await start(world.replica())
+    elsewhere = world.replica()
+
+    async with AsyncExitStack() as readers:
+        await readers.enter_async_context(elsewhere.following(begun.run, Cursor()))
+        asked_by_the_first = world.store.calls["read"]
+        for _ in range(50):
+            await readers.enter_async_context(elsewhere.following(begun.run, Cursor()))
+
+        assert world.store.calls["read"] == asked_by_the_first
+
+
 async def test_readers_who_come_at_the_same_moment_share_one_tail(world: World) -> None:
     gated(world)
     begun = await start(world.replica())
@@ -341,6 +358,17 @@ async def test_an_ended_run_is_read_to_the_end_as_often_as_anybody_likes(world: 
     views = [await follow(elsewhere, run.id) for _ in range(3)]
 
     assert [entries for entries, _ in views] == [LOG] * 3
+
+
+async def test_a_reader_who_lingers_after_the_end_asks_the_store_for_nothing(world: World) -> None:
+    run = await a_run_that_ended(world, CHUNKS)
+
+    async with world.replica().following(run, Cursor()) as tail:
+        await ended(tail)
+        asked = world.store.calls["read"]
+        await settled(100)
+
+    assert world.store.calls["read"] == asked
 
 
 async def test_a_failed_run_has_the_same_prefix_and_the_same_error_for_everybody(world: World) -> None:

@@ -369,15 +369,21 @@ async def test_jobs_that_are_being_admitted_have_their_place_in_the_queue(world:
     assert [type(answer) for answer in answers if isinstance(answer, SluiceError)] == [QueueFull] * 3
 
 
-async def test_a_job_that_is_refused_leaves_its_place_to_others(world: World) -> None:
+async def accepted_of(replica: CompletionRuns, count: int) -> int:
+    """How many of so many jobs, queued at the same moment, find a place."""
+    answers = await asyncio.gather(*(enqueue(replica) for _ in range(count)), return_exceptions=True)
+    return sum(not isinstance(answer, QueueFull) for answer in answers)
+
+
+async def test_a_job_that_is_refused_leaves_its_place_to_others_and_no_second_one(world: World) -> None:
     gated(world)
-    replica = world.replica(RunLimits(job_slots=1, queue_length=1))
+    replica = world.replica(RunLimits(job_slots=1, queue_length=2))
 
     for _ in range(3):
         with pytest.raises(ModelNotSupported):
             await enqueue(replica, request=a_request(model="gpt-0"))
 
-    assert (await enqueue(replica)).run.status is Status.QUEUED
+    assert await accepted_of(replica, 9) == 2
 
 
 async def test_a_job_that_waited_too_long_ends_without_cost(world: World) -> None:
@@ -397,6 +403,21 @@ async def test_a_job_that_waited_too_long_ends_without_cost(world: World) -> Non
     assert (await world.record(late.run)).error == ending.error
     assert next_one.status is Status.COMPLETED
     assert len(world.provider.calls) == 2
+
+
+async def test_a_job_that_waited_too_long_leaves_its_place_to_others_and_no_second_one(world: World) -> None:
+    gated(world)
+    replica = world.replica(RunLimits(job_slots=1, queue_length=2, queue_seconds=0.01))
+    await enqueue(replica)
+    await world.provider.asked.wait()
+
+    for _ in range(3):
+        late = await enqueue(replica)
+        await ended(late.tail)
+        await settled()
+
+    assert world.ledger.calls["release"] == 3
+    assert await accepted_of(replica, 9) == 2
 
 
 async def test_a_job_that_cannot_be_claimed_ends_with_the_reason_and_frees_its_slot(world: World) -> None:
@@ -435,11 +456,13 @@ async def test_a_run_is_found_while_it_goes_on_and_after_it_has_ended(world: Wor
     begun = await start(replica)
 
     meanwhile = await replica.find(begun.run.id, "acme", "ann")
+    asked = world.store.calls["get"]
     gate.set()
     await ended(begun.tail)
     await settled()
     afterwards = await replica.find(begun.run.id, "acme", "ann")
 
+    assert asked == 0, "what goes on here is known here"
     assert (meanwhile.status, afterwards.status) == (Status.IN_PROGRESS, Status.COMPLETED)
     assert await replica.completion(afterwards) == await world.store.wrapped.result(begun.run.id)
 
@@ -547,7 +570,8 @@ async def test_a_conversation_without_runs_is_not_taken_for_a_run(world: World, 
 
 
 @pytest.mark.parametrize(
-    ("text", "asker"), [("", "ann"), ("../x", "ann"), ("a b", "ann"), ("{x}", "ann"), ("x" * 200, "ann"), ("my-chat", None)]
+    ("text", "asker"),
+    [("", "ann"), ("../x", "ann"), ("a b", "ann"), ("{x}", "ann"), ("x" * 200, "ann"), ("my-chat", None)],
 )
 async def test_what_can_be_no_conversation_of_the_caller_is_not_asked_of_the_store(
     world: World, text: str, asker: str | None
@@ -646,7 +670,8 @@ async def test_what_has_not_finished_in_time_is_interrupted_paid_for_and_told_wh
         assert record.error == RunError.of(GenerationInterrupted())
         assert run.tail.run == record
     assert await world.balance() == INITIAL - PROMPT - 1
-    assert world.provider.open == 0
+    assert world.ledger.calls == {"hold": 2, "settle": 1, "release": 1}
+    assert (len(world.provider.calls), world.provider.open) == (1, 0)
 
 
 async def test_a_request_that_is_being_admitted_has_its_time_to_finish_too(world: World) -> None:

@@ -74,6 +74,22 @@ async def test_a_reader_who_is_ahead_of_the_tail_is_not_woken_for_less() -> None
     assert await reader == [b"3"]
 
 
+async def test_a_reader_who_has_everything_is_left_in_peace() -> None:
+    tail = Tail(a_run())
+    first = asyncio.ensure_future(tail.grown(0))
+    await settled()
+    tail.extend([b"1"])
+    await first
+
+    second = asyncio.ensure_future(tail.grown(1))
+    await settled()
+    waits = not second.done()
+    close(tail)
+
+    assert waits
+    assert await second
+
+
 async def test_a_thousand_readers_are_woken_by_one_bell() -> None:
     tail = Tail(a_run())
     others = len(asyncio.all_tasks())
