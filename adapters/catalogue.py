@@ -1,5 +1,6 @@
 """The catalogue files, ``providers.toml`` and ``models.toml``, made into the domain's facts."""
 
+import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
+from domain.chat import FINISH_REASONS
 from domain.images import ImageRule
 from domain.models import Model
 from domain.providers import ProviderSpec, Quirks
@@ -17,6 +19,7 @@ from domain.providers import ProviderSpec, Quirks
 Table: TypeAlias = dict[str, Any]
 T = TypeVar("T", bound=ProviderSpec | Model)
 
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _PROVIDER_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 #: First segments of paths that are the gateway's own.
 _RESERVED = frozenset({"v1", "admin", "healthz", "readyz", "metrics"})
@@ -71,9 +74,11 @@ class _Kind(Generic[T]):
             wrong = [*self._unknown(table), *self.check(name, table)]
             values = {self.renamed.get(key, key): value for key, value in table.items()}
             try:
-                loaded.append(adapter.validate_python({**values, self.name: name}))
+                # As JSON, a list may be strict and a tuple all the same; without strict, "5" and true would be numbers.
+                text = json.dumps({**values, self.name: name}, default=str)
+                loaded.append(adapter.validate_json(text, strict=True))
             except ValidationError as error:
-                wrong += _told(error)
+                wrong += self._told(error)
             problems += [f"{source}: [{name}] {problem}" for problem in wrong]
         if problems:
             raise CatalogueError(problems)
@@ -87,11 +92,13 @@ class _Kind(Generic[T]):
                 known = {field.name for field in fields(nested)}
                 yield from (f"{key}.{inner}: there is no such field" for inner in sorted(table[key].keys() - known))
 
-
-def _told(error: ValidationError) -> Iterator[str]:
-    """pydantic's errors without their inputs, which may be keys."""
-    for detail in error.errors(include_url=False, include_input=False, include_context=False):
-        yield f"{'.'.join(map(str, detail['loc']))}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+    def _told(self, error: ValidationError) -> Iterator[str]:
+        """pydantic's errors by the file's names, and without their inputs, which may be keys."""
+        names = {theirs: own for own, theirs in self.renamed.items()}
+        for detail in error.errors(include_url=False, include_input=False, include_context=False):
+            field, *rest = map(str, detail["loc"])
+            place = ".".join([names.get(field, field), *rest])
+            yield f"{place}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
 
 
 def _wrong_provider(name: str, table: Table) -> Iterator[str]:
@@ -100,6 +107,23 @@ def _wrong_provider(name: str, table: Table) -> Iterator[str]:
     address = table.get("base_url")
     if isinstance(address, str) and not _is_base_url(address):
         yield "base_url: must be an http or https URL without credentials, query or fragment"
+    elif isinstance(address, str) and set(_PLACEHOLDER.findall(address)) != _texts(table.get("variables")):
+        yield "variables: must name the placeholders of base_url"
+    quirks = table.get("quirks")
+    reasons = quirks.get("finish_reasons") if isinstance(quirks, dict) else None
+    for theirs, ours in reasons.items() if isinstance(reasons, dict) else ():
+        if ours not in FINISH_REASONS:
+            yield f"quirks.finish_reasons.{theirs}: must be one of OpenAI's: {', '.join(sorted(FINISH_REASONS))}"
+
+
+def _wrong_model(name: str, table: Table) -> Iterator[str]:
+    for size in ("context_window", "max_output_tokens"):
+        if isinstance(table.get(size), int) and table[size] < 1:
+            yield f"{size}: must be at least 1"
+
+
+def _texts(value: object) -> set[str]:
+    return {text for text in value if isinstance(text, str)} if isinstance(value, list) else set()
 
 
 def _is_base_url(address: str) -> bool:
@@ -117,12 +141,8 @@ def _is_base_url(address: str) -> bool:
         return False
 
 
-def _anything(name: str, table: Table) -> Iterator[str]:
-    return iter(())
-
-
 _PROVIDERS = _Kind(ProviderSpec, "id", {}, {"quirks": Quirks}, _wrong_provider)
-_MODELS = _Kind(Model, "name", {"providers": "names"}, {"images": ImageRule}, _anything)
+_MODELS = _Kind(Model, "name", {"providers": "names"}, {"images": ImageRule}, _wrong_model)
 
 
 def _merged(paths: tuple[Path, ...], problems: list[str]) -> dict[str, tuple[Table, Path]]:

@@ -2,10 +2,11 @@
 
 import re
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 from sanic import HTTPResponse, Request, Sanic
 
@@ -107,9 +108,10 @@ def _add_surfaces(app: App, services: Services) -> None:
     def scoped(path: str, action: str) -> Handler:
         route = f"/{{scope}}{_shown(path)}"
 
-        async def handle(request: Request, scope: str, **parts: str) -> HTTPResponse | None:
-            method = getattr(surface_of(scope), action)
-            endpoint = partial(method, scope=scope, **parts)
+        async def handle(request: Request, **parts: str) -> HTTPResponse | None:
+            decoded = _decoded(parts)
+            scope = decoded["scope"]
+            endpoint = partial(getattr(surface_of(scope), action), **decoded)
             return await services.exchanges.run(request, route, manners_of(scope), endpoint)
 
         return handle
@@ -118,7 +120,8 @@ def _add_surfaces(app: App, services: Services) -> None:
         method, route = getattr(services.group, action), _shown(path)
 
         async def handle(request: Request, **parts: str) -> HTTPResponse | None:
-            return await services.exchanges.run(request, route, group_surface.MANNERS, partial(method, **parts))
+            endpoint = partial(method, **_decoded(parts))
+            return await services.exchanges.run(request, route, group_surface.MANNERS, endpoint)
 
         return handle
 
@@ -129,8 +132,13 @@ def _add_surfaces(app: App, services: Services) -> None:
         ("GET", "/v1/models/<name:path>", "model"),
     ):
         name = f"{action}_{verb}"
-        app.add_route(unscoped(path, action), path, methods=[verb], name=name, unquote=True)
-        app.add_route(scoped(path, action), f"/<scope:str>{path}", methods=[verb], name=f"scoped_{name}", unquote=True)
+        app.add_route(unscoped(path, action), path, methods=[verb], name=name)
+        app.add_route(scoped(path, action), f"/<scope:str>{path}", methods=[verb], name=f"scoped_{name}")
+
+
+def _decoded(parts: Mapping[str, str]) -> dict[str, str]:
+    """The values in a path, percent-decoded. Sanic's ``unquote`` does nothing on a route with a ``path`` in it."""
+    return {name: unquote(value) for name, value in parts.items()}
 
 
 def _shown(path: str) -> str:

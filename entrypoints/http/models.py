@@ -21,7 +21,9 @@ def list_models(exchange: Exchange, planner: Planner, caller: Caller) -> HTTPRes
 def show_model(exchange: Exchange, planner: Planner, caller: Caller, name: str) -> HTTPResponse:
     """One model of the list; asking for another is 404 on every surface, as OpenAI has it."""
     for model in planner.models_for(caller):
-        if name in (model.name, *model.names.values()):
+        # By its own name, a provider's or an alias, as in a request.
+        served_by = model.names if caller.provider is None else (caller.provider,)
+        if any(model.name_at(provider_id, name) is not None for provider_id in served_by):
             return json_response(orjson.dumps({**_shown(model), "id": name}), exchange)
     exchange.manners = replace(exchange.manners, model_status=404)
     raise ModelNotSupported(name)

@@ -84,8 +84,6 @@ def read_frames(wire: bytes) -> tuple[Frame, ...]:
     while at < len(wire):
         match = _FRAME.match(wire, at)
         assert match is not None, f"not a frame: {wire[at : at + 200]!r}"
-        frames.append(
-            Frame(match["id"].decode(), match["data"].decode(), match["comments"].count(b"\n"), match[0])
-        )
+        frames.append(Frame(match["id"].decode(), match["data"].decode(), match["comments"].count(b"\n"), match[0]))
         at = match.end()
     return tuple(frames)

@@ -35,7 +35,9 @@ class Member:
     def body(self, surface: Surface, **fields: Any) -> dict[str, Any]:
         return {"messages": HELLO, **surface.needs, **fields}
 
-    async def post(self, surface: Surface, *, headers: Mapping[str, str] | None = None, **fields: Any) -> httpx.Response:
+    async def post(
+        self, surface: Surface, *, headers: Mapping[str, str] | None = None, **fields: Any
+    ) -> httpx.Response:
         """Ask for a completion with these fields beside what the surface needs; None leaves a header out."""
         return await self.send(surface, orjson.dumps(self.body(surface, **fields)), headers=headers)
 

@@ -3,19 +3,21 @@
 import itertools
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from sanic import Sanic
+from sanic.application.state import ApplicationServerInfo
+from sanic.http.constants import HTTP
 
 from config.composition import build, minting
 from config.container import Container
 from config.settings import Settings
 from domain.ports import Account
 from domain.providers import ProviderSpec
-from entrypoints.http.app import App
 from entrypoints.http.assembly import assemble
 from tests.provider.process import ProviderProcess
 
@@ -31,13 +33,17 @@ class Replica:
     """A replica that serves on ``port`` of the loopback. ``client`` sends no credentials by itself."""
 
     container: Container
-    app: App
+    server: Any
     port: int
     client: httpx.AsyncClient
 
     @property
     def origin(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    async def drain(self) -> None:
+        """Do what SIGTERM begins with: admit nothing more, and end what is still running."""
+        await self.server.before_stop()
 
     async def add_tenant(self, tenant: str | None = None, **changes: Any) -> str:
         """Put a tenant whose default provider is the scripted one; its id, a new one unless it is given."""
@@ -51,7 +57,8 @@ class Replica:
 
     def set_balance(self, tenant: str, tokens: int, *, user: str = "ann", group: str = "staff") -> None:
         """Overwrite a balance, as an operator may."""
-        self.container.ledger().overwrite(Account(tenant, group, user), tokens)
+        ledger: Any = self.container.ledger()
+        ledger.overwrite(Account(tenant, group, user), tokens)
 
     async def available(self, tenant: str, *, user: str = "ann", group: str = "staff") -> int:
         available: int = await self.container.ledger().available(Account(tenant, group, user))
@@ -85,22 +92,30 @@ def providers(provider: ProviderProcess) -> tuple[ProviderSpec, ...]:
 
 
 @asynccontextmanager
-async def running(provider: ProviderProcess, **settings: Any) -> AsyncIterator[Replica]:
-    """A replica with these settings, until the end of the block; what it is still doing then is broken off."""
+async def running(
+    provider: ProviderProcess, *, prepare: Callable[[Container], None] = lambda _: None, **settings: Any
+) -> AsyncIterator[Replica]:
+    """A replica with these settings, until the end of the block; what it is still doing then is broken off.
+
+    ``prepare`` may change the container before anything is made of it.
+    """
     given = Settings.model_validate({"jwt_secret": SECRET, "drain_seconds": 0.0, **settings})
     container = build(given, own_providers=providers(provider))
+    prepare(container)
     app = assemble(container, name=f"sluice-{next(_numbers)}")
+    # Sanic rewrites parts of itself when it starts: with this, for every start afresh, and as for HTTP/1.1 alone.
+    Sanic.test_mode = True
+    app.state.server_info.append(ApplicationServerInfo(settings={"version": HTTP.VERSION_1}))
     # Sanic takes port 0 for its own 8000.
     listener = socket.create_server(("127.0.0.1", 0))
-    server = await app.create_server(sock=listener)
-    assert server is not None
-    await server.startup()
-    await server.before_start()
-    await server.after_start()
+    server: Any = await app.create_server(sock=listener)
     port: int = listener.getsockname()[1]
     try:
+        await server.startup()
+        await server.before_start()
+        await server.after_start()
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False) as client:
-            yield Replica(container, app, port, client)
+            yield Replica(container, server, port, client)
     finally:
         await server.before_stop()
         await server.close()

@@ -52,7 +52,7 @@ def _require(body: Any, schema: str, closed: bool) -> None:
 def _validator(name: str, closed: bool) -> Draft202012Validator:
     published = json.loads(_SCHEMAS.read_text())["components"]["schemas"]
     delta = published["ChatCompletionStreamResponseDelta"]["properties"]
-    delta |= dict.fromkeys(_STREAMED_TOO, {})
+    delta |= {name: {} for name in _STREAMED_TOO}
     schemas = _everywhere(_everywhere(published, _nullable), _closed if closed else _as_it_is)
     return Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": {"schemas": schemas}})
 

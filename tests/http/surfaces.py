@@ -1,4 +1,4 @@
-"""The three surfaces as a client meets them: where they are, who is calling, and how they tell that something is wrong."""
+"""The three surfaces as a client meets them: where they are, what they need, how they tell that something is wrong."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Every literal of the three documents that asked for this service, each quoted once: paths, bodies, statuses, lines."""
+"""Every literal of the three documents that asked for this service, quoted: paths, bodies, statuses, lines."""
 
 import json
 import re
@@ -52,18 +52,19 @@ TENANT_CONFIG: dict[str, Any] = {
 }
 
 
-async def configure(replica: Replica, **changes: Any) -> None:
+async def configure(acme: Member, **changes: Any) -> None:
     """Write Acme's configuration; nobody in particular has tokens to spend, too, unless it says otherwise."""
     granted = {"groups": {"anonymous": {"initial_tokens": 1_000_000}}}
-    await replica.put_tenant("acme", {**TENANT_CONFIG, **granted, **changes})
+    await acme.replica.put_tenant(acme.tenant, {**TENANT_CONFIG, **granted, **changes})
 
 
 @pytest.fixture
 async def acme(replica: Replica) -> Member:
     """Ann of Acme, whose configuration is the documents', with tokens to spend."""
-    await configure(replica)
-    replica.set_balance("acme", 1_000_000)
-    return Member(replica, "acme")
+    member = Member(replica, await replica.add_tenant())
+    await configure(member)
+    replica.set_balance(member.tenant, 1_000_000)
+    return member
 
 
 async def post(
@@ -71,16 +72,18 @@ async def post(
 ) -> httpx.Response:
     """Post the body as it is printed; with ``changes``, these fields are different."""
     content = json.dumps({**json.loads(body), **changes}).encode() if changes else body
-    return await replica.client.post(path, content=content, headers={"Content-Type": "application/json", **(headers or {})})
+    return await replica.client.post(
+        path, content=content, headers={"Content-Type": "application/json", **(headers or {})}
+    )
 
 
 async def as_group(acme: Member, **changes: Any) -> httpx.Response:
-    return await post(acme.replica, "/v1/chat/completions", GROUP_BODY, {"X-Tenant-Id": "acme"}, **changes)
+    return await post(acme.replica, "/v1/chat/completions", GROUP_BODY, {"X-Tenant-Id": acme.tenant}, **changes)
 
 
 async def as_member(acme: Member, **changes: Any) -> httpx.Response:
     headers = {"Authorization": f"Bearer {acme.token}"}
-    return await post(acme.replica, "/acme/v1/chat/completions", TENANT_BODY, headers, **changes)
+    return await post(acme.replica, f"/{acme.tenant}/v1/chat/completions", TENANT_BODY, headers, **changes)
 
 
 def said(stream: Stream) -> str:
@@ -143,7 +146,7 @@ async def test_a_group_that_is_not_in_user_groups_is_an_invalid_group_id(acme: M
 
 
 async def test_without_an_openai_key_none_is_configured(acme: Member) -> None:
-    await configure(acme.replica, api_keys={})
+    await configure(acme, api_keys={})
 
     answer = await as_group(acme)
 
@@ -152,7 +155,7 @@ async def test_without_an_openai_key_none_is_configured(acme: Member) -> None:
 
 
 async def test_without_tokens_the_group_surface_says_insufficient_tokens(acme: Member) -> None:
-    await configure(acme.replica, groups={"anonymous": {"initial_tokens": 0}})
+    await configure(acme, groups={"anonymous": {"initial_tokens": 0}})
 
     answer = await as_group(acme)
 
@@ -161,7 +164,7 @@ async def test_without_tokens_the_group_surface_says_insufficient_tokens(acme: M
 
 
 async def test_one_token_is_enough_to_be_admitted(acme: Member) -> None:
-    await configure(acme.replica, groups={"anonymous": {"initial_tokens": 1}})
+    await configure(acme, groups={"anonymous": {"initial_tokens": 1}})
 
     answer = await as_group(acme)
 
@@ -187,8 +190,9 @@ async def test_the_group_surface_streams_deltas_of_a_job(acme: Member) -> None:
 
 async def test_without_streaming_a_job_is_queued(process: ProviderProcess) -> None:
     async with running(process) as fresh:
-        await configure(fresh)
-        answer = await post(fresh, "/v1/chat/completions", GROUP_BODY, {"X-Tenant-Id": "acme"}, stream=False)
+        acme = Member(fresh, await fresh.add_tenant())
+        await configure(acme)
+        answer = await as_group(acme, stream=False)
 
     job = answer.json()
     assert answer.status_code == 200
@@ -197,11 +201,11 @@ async def test_without_streaming_a_job_is_queued(process: ProviderProcess) -> No
 
 
 async def test_nobodys_user_id_is_anonymous_and_a_random_uuid(acme: Member, monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger = acme.replica.container.ledger()
+    ledger: Any = acme.replica.container.ledger()
     accounts: list[Account] = []
     hold = ledger.hold
 
-    async def noting(account: Account, *rest: object, **more: object) -> object:
+    async def noting(account: Account, *rest: Any, **more: Any) -> Any:
         accounts.append(account)
         return await hold(account, *rest, **more)
 
@@ -216,7 +220,7 @@ async def test_nobodys_user_id_is_anonymous_and_a_random_uuid(acme: Member, monk
 async def test_each_request_logs_the_line_of_the_documents_once(acme: Member, text_log: Log) -> None:
     answer = read_stream(await as_group(acme))
 
-    line = f"[INFO] Processing chat completion for acme:{answer.run_id}"
+    line = f"[INFO] Processing chat completion for {acme.tenant}:{answer.run_id}"
     assert [logged for logged in text_log.lines if "Processing" in logged] == [line]
 
 
@@ -231,7 +235,7 @@ async def test_the_tenant_surface_takes_the_body_as_it_is_printed(acme: Member) 
 
 @pytest.mark.parametrize("given", [{}, {"Authorization": "Bearer invalid"}], ids=["missing", "invalid"])
 async def test_a_missing_or_invalid_bearer_token_is_401(acme: Member, given: dict[str, str]) -> None:
-    answer = await post(acme.replica, "/acme/v1/chat/completions", TENANT_BODY, given)
+    answer = await post(acme.replica, f"/{acme.tenant}/v1/chat/completions", TENANT_BODY, given)
 
     assert answer.status_code == 401
 
@@ -239,13 +243,13 @@ async def test_a_missing_or_invalid_bearer_token_is_401(acme: Member, given: dic
 async def test_unauthorized_tenant_access_is_403(acme: Member) -> None:
     stranger = {"Authorization": f"Bearer {acme.replica.token('globex')}"}
 
-    answer = await post(acme.replica, "/acme/v1/chat/completions", TENANT_BODY, stranger)
+    answer = await post(acme.replica, f"/{acme.tenant}/v1/chat/completions", TENANT_BODY, stranger)
 
     assert answer.status_code == 403
 
 
 async def test_a_missing_api_key_configuration_is_403(acme: Member) -> None:
-    await configure(acme.replica, api_keys={})
+    await configure(acme, api_keys={})
 
     answer = await as_member(acme)
 
@@ -276,7 +280,7 @@ async def test_messages_that_exceed_the_token_limit_are_400(acme: Member) -> Non
 
 
 async def test_a_tenant_over_its_rate_limit_is_429(acme: Member) -> None:
-    await configure(acme.replica, limits={"requests_per_minute": 1})
+    await configure(acme, limits={"requests_per_minute": 1})
     await as_member(acme)
 
     answer = await as_member(acme)
@@ -286,7 +290,7 @@ async def test_a_tenant_over_its_rate_limit_is_429(acme: Member) -> None:
 
 
 async def test_without_tokens_the_tenant_surface_says_insufficient_tokens(acme: Member) -> None:
-    acme.replica.set_balance("acme", 0)
+    acme.replica.set_balance(acme.tenant, 0)
 
     answer = await as_member(acme)
 
@@ -295,12 +299,12 @@ async def test_without_tokens_the_tenant_surface_says_insufficient_tokens(acme: 
 
 
 async def test_the_balance_is_that_of_the_tokens_user_in_the_tenant(acme: Member) -> None:
-    acme.replica.set_balance("acme", 500_000, user="bob")
+    acme.replica.set_balance(acme.tenant, 500_000, user="bob")
 
     await as_member(acme, stream=False)
 
-    assert await acme.replica.available("acme", user="bob") == 500_000
-    assert await acme.replica.available("acme", user="ann") < 1_000_000
+    assert await acme.replica.available(acme.tenant, user="bob") == 500_000
+    assert await acme.replica.available(acme.tenant, user="ann") < 1_000_000
 
 
 async def test_an_internal_server_error_is_500(acme: Member, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,7 +353,7 @@ async def test_without_streaming_the_tenant_surface_answers_with_an_assistants_m
 async def test_the_tenant_surface_logs_the_line_of_the_documents(acme: Member, text_log: Log) -> None:
     answer = await as_member(acme)
 
-    line = f"[INFO] Processing chat completion for acme:{answer.headers['x-completion-id']}"
+    line = f"[INFO] Processing chat completion for {acme.tenant}:{answer.headers['x-completion-id']}"
     assert text_log.lines.count(line) == 1
 
 

@@ -1,5 +1,6 @@
 """What a provider's refusal means to the domain, whatever dialect it is in; and what of it a caller may see."""
 
+import time
 from collections.abc import Mapping
 from email.utils import formatdate
 from typing import Any
@@ -102,6 +103,10 @@ def test_a_spent_account_is_no_rate_limit(status: int, code: str) -> None:
 
     assert type(error) is ProviderOutOfQuota
     assert error.status == status
+
+
+def test_a_failure_stays_one_whatever_it_is_called() -> None:
+    assert type(refused(500, {"error": {"message": "No.", "code": "insufficient_quota"}})) is ProviderError
 
 
 @pytest.mark.parametrize(
@@ -255,6 +260,17 @@ def test_a_code_that_is_none_is_replaced(code: object) -> None:
 )
 def test_a_wait_is_sane_or_none(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers, NOW) == seconds
+
+
+def test_a_date_without_a_zone_is_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+
+    seconds = retry_after({"retry-after": formatdate(NOW + 7)}, NOW)
+
+    monkeypatch.undo()
+    time.tzset()
+    assert seconds == 7.0
 
 
 def test_a_rate_limit_says_when_to_come_back() -> None:

@@ -1,7 +1,9 @@
 """Many short waits on one timer."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
+from weakref import ref
 
 import pytest
 
@@ -31,9 +33,9 @@ async def test_a_wait_beyond_its_end_is_a_timeout(patience: Patience) -> None:
 
 
 async def test_a_wait_that_is_over_in_time_is_none_of_its_business(patience: Patience) -> None:
-    for _ in range(100):
-        with patience.until(now() + 0.02):
-            await asyncio.sleep(0.001)
+    for _ in range(40):
+        with patience.until(now() + 0.3):
+            await asyncio.sleep(0.01)
 
 
 async def test_each_wait_has_an_end_of_its_own(patience: Patience) -> None:
@@ -59,6 +61,19 @@ async def test_nobody_is_cancelled_between_two_waits(patience: Patience) -> None
 async def test_an_end_that_has_passed_is_a_timeout_at_once(patience: Patience) -> None:
     with pytest.raises(TimeoutError), patience.until(now() - 1):
         await asyncio.Event().wait()
+
+
+async def test_nothing_is_left_in_the_loop() -> None:
+    patience = Patience()
+    with patience.until(now() + 60):
+        await asyncio.sleep(0)
+
+    patience.close()
+
+    left = ref(patience)
+    del patience
+    gc.collect()
+    assert left() is None
 
 
 async def test_a_cancellation_from_outside_goes_on_upward(patience: Patience) -> None:

@@ -79,6 +79,10 @@ def test_an_event_is_there_as_soon_as_its_last_cr_is() -> None:
     assert (first, second) == ([b"a"], [b"b"])
 
 
+def test_a_crlf_that_is_cut_in_two_is_still_one_line_end() -> None:
+    assert parsed(b"data: a\r", b"\ndata: b\r", b"\n\r", b"\n") == [b"a\nb"]
+
+
 def test_separators_of_other_standards_end_no_line() -> None:
     text = "one\u2028two\u2029three\u0085four\x0bfive\x0csix\x1cseven".encode()
 
@@ -110,10 +114,11 @@ def test_any_stream_cut_anywhere_gives_the_standards_events(fields: list[bytes],
     stream = b"".join(fields)
     places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
 
-    events = parsed(*(stream[start:end] for start, end in pairwise(places)))
+    cut = parsed(*(stream[start:end] for start, end in pairwise(places)))
+    in_bytes = parsed(*(stream[at : at + 1] for at in range(len(stream))))
 
     # A CR at the very end has ended its line already; to the reference it may still become a CRLF.
-    assert events == by_the_letter(stream if not stream.endswith(b"\r") else stream + b"\n")
+    assert cut == in_bytes == by_the_letter(stream if not stream.endswith(b"\r") else stream + b"\n")
 
 
 def test_single_bytes_cost_no_more_than_their_number() -> None:

@@ -133,7 +133,8 @@ def test_an_error_in_the_place_of_an_answer_is_the_error() -> None:
 
 @pytest.mark.parametrize(("levels", "fits"), [(90, True), (110, False), (900, False)])
 def test_an_answer_is_nested_no_deeper_than_it_can_be_written_again(levels: int, fits: bool) -> None:
-    data = answer_of(a_choice())[:-1] + b',"x":' + b"[" * levels + b"]" * levels + b"}"
+    siblings = b"[]," * 100
+    data = answer_of(a_choice())[:-1] + b',"x":[' + siblings + b"[" * levels + b"]" * levels + b"]}"
 
     if fits:
         orjson.dumps({"in": [{"a": [{"record": wire.completion(data, LAX).body}]}]})
