@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.auth.claims import DEFAULT_RULES, LEEWAY, ClaimMap, ClaimRules, principal, require_audience
-from domain.ids import user_id
 from domain.errors import NotAuthenticated
+from domain.ids import user_id
 from domain.tenants import Principal
 from tests.adapters.auth.tokens import GOOD_CLAIMS, NOW
 
