@@ -18,7 +18,7 @@ from entrypoints.http.exchange import Exchanges
 from entrypoints.http.group_surface import GroupSurface
 from entrypoints.http.ops import Ops
 from entrypoints.http.provider_surface import ProviderSurface
-from entrypoints.http.refusals import Refusals
+from entrypoints.http.refusals import AnswerableRequest, Refusals
 from entrypoints.http.tenant_surface import TenantSurface
 
 App: TypeAlias = "Sanic[Any, Any]"
@@ -56,7 +56,10 @@ class Services:
 def create_app(services: Services, settings: HttpSettings, name: str = "sluice") -> App:
     """A Sanic application that is ready to be run or tested."""
     app: App = Sanic(
-        name, configure_logging=False, error_handler=Refusals(services.exchanges, surface_manners(services.registry))
+        name,
+        configure_logging=False,
+        request_class=AnswerableRequest,
+        error_handler=Refusals(services.exchanges, surface_manners(services.registry)),
     )
     _configure(app, settings)
     _add_surfaces(app, services)

@@ -1,15 +1,37 @@
 """Answers in the surface's dialect where no handler ran: no such route, wrong method, too large, malformed."""
 
 from collections.abc import Callable
+from typing import Any
 
 from sanic import HTTPResponse, Request
-from sanic.exceptions import MethodNotAllowed, NotFound, PayloadTooLarge, RequestCancelled, SanicException
+from sanic.exceptions import (
+    BadURL,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    RequestCancelled,
+    SanicException,
+    URITooLong,
+)
 from sanic.handlers import ErrorHandler
 
 from domain.errors import InternalError, SluiceError
 from domain.facts import Unexpected
 from entrypoints.http.errors import HttpRefusal, Manners
 from entrypoints.http.exchange import CLIENT_CLOSED_REQUEST, Exchange, Exchanges
+
+
+class AnswerableRequest(Request):
+    """Sanic's request, which can also be made where its URL cannot be parsed: the refusal of it needs one to go out."""
+
+    def __init__(self, url_bytes: bytes, **rest: Any) -> None:
+        try:
+            super().__init__(url_bytes, **rest)
+        except (BadURL, URITooLong):
+            # Only the stand-in that Sanic makes for its error handler comes without the head of a request.
+            if rest.get("head"):
+                raise
+            super().__init__(b"*", **rest)
 
 
 class Refusals(ErrorHandler):

@@ -7,7 +7,7 @@ import pytest
 from tests.http.member import Member
 from tests.http.replica import Replica, running
 from tests.http.strict import require_error
-from tests.http.surfaces import SURFACES, TENANT, Surface
+from tests.http.surfaces import GROUP, PROVIDER, SURFACES, TENANT, Surface
 from tests.http.told import as_openai, told
 from tests.provider.process import ProviderProcess
 
@@ -34,8 +34,12 @@ async def hasty(impatient: Replica) -> Member:
     return Member(impatient, await impatient.add_tenant())
 
 
-@pytest.mark.parametrize("model", BREAKING_OFF)
-@pytest.mark.parametrize("surface", SURFACES, ids=str)
+# Each failure on one surface, and one failure on each: silence takes its time.
+@pytest.mark.parametrize(
+    ("surface", "model"),
+    [*((TENANT, model) for model in BREAKING_OFF), (GROUP, "cut-mid-n3"), (PROVIDER, "error-event-n3")],
+    ids=str,
+)
 async def test_a_stream_that_breaks_off_ends_with_one_error_and_no_done(
     hasty: Member, surface: Surface, model: str
 ) -> None:
@@ -85,8 +89,14 @@ STILLBORN = {
 }
 
 
-@pytest.mark.parametrize("model", STILLBORN)
-@pytest.mark.parametrize("surface", SURFACES, ids=str)
+@pytest.mark.parametrize(
+    ("surface", "model"),
+    [
+        *((TENANT, model) for model in STILLBORN),
+        *((surface, model) for surface in (GROUP, PROVIDER) for model in ("status-500", "close")),
+    ],
+    ids=str,
+)
 async def test_a_stream_that_fails_before_its_first_byte_is_an_http_error(
     hasty: Member, surface: Surface, model: str
 ) -> None:
