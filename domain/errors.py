@@ -14,6 +14,8 @@ class Kind(Enum):
 
     INVALID = auto()
     """The request is malformed or breaks a rule; sending it again unchanged is useless."""
+    MISPLACED = auto()
+    """A cursor that is none of this stream's: nothing is wrong with any body."""
     UNSUPPORTED_MODEL = auto()
     TOO_LONG = auto()
     """The prompt, or prompt and answer together, do not fit the model's context window."""
@@ -174,7 +176,7 @@ class UnknownCompletion(SluiceError):
 
 
 class InvalidCursor(SluiceError):
-    kind = Kind.INVALID
+    kind = Kind.MISPLACED
     code = "invalid_cursor"
     param = "starting_after"
 

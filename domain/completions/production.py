@@ -121,8 +121,8 @@ class Production:
                     progress.assembly.add(chunk)
                 if progress.assembly.bytes > self.limits.output_bytes:
                     raise OutputTooLarge
-                # OpenAI's only chunk without choices is the one with the usage; clients index into all others.
-                entries = [chunk.data for chunk in chunks if chunk.body["choices"]]
+                # Clients index into the choices of every chunk but those that they asked for: usage and moderation.
+                entries = [chunk.data for chunk in chunks if chunk.body["choices"] or "moderation" in chunk.body]
                 if entries:
                     await self._append(job.run, tail, entries)
 

@@ -43,6 +43,7 @@ class Manners:
 #: Kind: (status, OpenAI's type). The two statuses that differ between surfaces stand as 0.
 _TABLE: Mapping[Kind, tuple[int, str]] = {
     Kind.INVALID: (0, "invalid_request_error"),
+    Kind.MISPLACED: (400, "invalid_request_error"),
     Kind.UNSUPPORTED_MODEL: (0, "invalid_request_error"),
     Kind.TOO_LONG: (400, "invalid_request_error"),
     Kind.UNAUTHENTICATED: (401, "invalid_request_error"),

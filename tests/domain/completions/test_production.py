@@ -149,7 +149,7 @@ async def test_chunks_that_came_together_are_logged_together(world: World) -> No
     [
         a_usage_chunk(Usage(9, 2)),
         as_chunk({"choices": [], "system_fingerprint": "fp_1"}),
-        as_chunk({"choices": [], "moderation": {"flagged": False}}),
+        as_chunk({"choices": [], "prompt_filter_results": []}),
     ],
 )
 async def test_a_chunk_without_choices_is_no_event_but_counts(world: World, silent: Chunk) -> None:
@@ -163,6 +163,16 @@ async def test_a_chunk_without_choices_is_no_event_but_counts(world: World, sile
     assert ending.completion is not None
     assert ending.usage == (silent.usage or Usage(PROMPT, 1))
     assert {**ending.completion.body, **silent.body, "choices": None} == {**ending.completion.body, "choices": None}
+
+
+async def test_the_moderation_that_a_client_asked_for_is_an_event_of_its_own(world: World) -> None:
+    moderation = as_chunk({"choices": [], "moderation": {"input": {"type": "moderation_results"}}})
+    script(world, a_chunk("Hi"), moderation, a_chunk(finish="stop"))
+    job, tail = await world.job()
+
+    await produce(world, job, tail)
+
+    assert tail.entries == said(a_chunk("Hi"), moderation, a_chunk(finish="stop"))
 
 
 # --- what it costs ----------------------------------------------------------------------------------------------------
