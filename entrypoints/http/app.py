@@ -27,6 +27,10 @@ Handler: TypeAlias = Callable[..., Coroutine[Any, Any, HTTPResponse | None]]
 Hook: TypeAlias = Callable[[], Awaitable[None]]
 
 
+#: Seconds that readers get to take the end of their streams when the process ends.
+_LAST_WORDS = 3.0
+
+
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
     """Bounds of the HTTP server, in bytes and seconds."""
@@ -170,6 +174,8 @@ def _add_lifecycle(app: App, services: Services, settings: HttpSettings) -> None
         # First in the order of things: readiness goes, then the runs finish, and only then do the pools close.
         services.ops.draining = True
         await services.runs.drain(settings.drain_seconds)
+        # What ended the runs must still be told: Sanic closes connections as soon as this returns.
+        await services.exchanges.finish(_LAST_WORDS)
 
     async def close(_: App) -> None:
         for hook in services.stop:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -92,12 +93,16 @@ class Exchange:
 Endpoint: TypeAlias = Callable[[Request, Exchange], Awaitable[HTTPResponse | None]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Exchanges:
-    """Runs endpoints: gives each request its id, turns errors into answers, writes the access line."""
+    """Runs endpoints: gives each request its id, turns errors into answers, writes the access line.
+
+    ``open`` is how many requests are being answered.
+    """
 
     journal: Journal
     entropy: Entropy
+    open: int = field(default=0, init=False)
 
     def begin(self, request: Request, route: str, manners: Manners) -> Exchange:
         return Exchange(usable_request_id(request.headers) or f"req_{self.entropy(16).hex()}", route, manners)
@@ -105,13 +110,22 @@ class Exchanges:
     async def run(self, request: Request, route: str, manners: Manners, endpoint: Endpoint) -> HTTPResponse | None:
         """Answer one request. Whatever goes wrong leaves in the surface's dialect."""
         exchange = self.begin(request, route, manners)
+        self.open += 1
         try:
             response = await self._answered(request, exchange, endpoint)
             if response is not None:
                 exchange.status = response.status
             return response
         finally:
+            self.open -= 1
             self.journal.record(exchange.fact(request.method))
+
+    async def finish(self, seconds: float) -> None:
+        """Wait until every request under way has its whole answer, at most for so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.open:  # noqa: ASYNC110 - an event to be set by each request would cost more than this ever does
+                    await asyncio.sleep(0.01)
 
     async def _answered(self, request: Request, exchange: Exchange, endpoint: Endpoint) -> HTTPResponse | None:
         try:
