@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from domain.chat import Completion, Usage
+from domain.chat import ChatRequest, Completion, Usage
 from domain.errors import CursorAhead, GenerationRestarted, InvalidCursor, Kind, RunFailed, SluiceError
 from domain.tenants import GroupId, TenantId, UserId, is_nobody
+from domain.tokens import TokenPolicy
 
 
 class Status(Enum):
@@ -30,6 +31,10 @@ NEXT: Mapping[Status, frozenset[Status]] = {
     Status.FAILED: frozenset(),
     Status.CANCELLED: frozenset(),
 }
+
+
+#: How often a run is begun at most; whoever owned it the last time went without a word.
+MAX_ATTEMPTS = 3
 
 
 def is_terminal(status: Status) -> bool:
@@ -60,10 +65,17 @@ class RunError:
 class Run:
     """The record of a run. ``created`` is in Unix seconds; ``tail`` is the number of the last entry in its log.
 
-    ``attempt`` counts executions and fences them: an older one can no longer write. ``answer_id`` is the id that the
-    answer shows, which on the tenant surface is the conversation's. ``extras`` says whether the answer keeps what a
-    provider sends beyond OpenAI's fields, ``include_usage`` whether its stream shows usage. ``charged`` is in tokens,
-    None until the run is settled.
+    ``attempt`` counts generations, and each has a log of its own; a run that waits for its first has none. ``fence``
+    counts owners, and only the latest may write. ``answer_id`` is the id that the answer shows, which on the tenant surface is the conversation's.
+    ``extras`` says whether the answer keeps what a provider sends beyond OpenAI's fields, ``include_usage`` whether
+    its stream shows usage. ``charged`` is in tokens, None until the run is settled.
+
+    ``live`` says whether the provider is asked for a stream. ``queued`` says that the run came through the queue, so
+    that nobody's stream breaks when it is begun again; ``restartable``, that somebody may ask for it who has seen
+    nothing yet. ``detach_grace`` is how many seconds the run goes on without a reader, None for as long as it takes.
+
+    A view is a run that shows the answer of another one, its ``source``: while that goes on, or, where it had ended
+    before (``replayed``), as its result.
     """
 
     id: str
@@ -79,14 +91,63 @@ class Run:
     conversation: str | None = None
     status: Status = Status.IN_PROGRESS
     attempt: int = 1
+    fence: int = 1
     tail: int = 0
     usage: Usage | None = None
     charged: int | None = None
     error: RunError | None = None
+    live: bool = True
+    queued: bool = False
+    restartable: bool = False
+    detach_grace: float | None = None
+    fingerprint: str = ""
+    cancelling: bool = False
+    followers: int = 0
+    source: str | None = None
+    replayed: bool = False
 
     def readable_by(self, tenant: TenantId, user: UserId | None) -> bool:
         """Whether this caller may see the run. A run of nobody's belongs to whoever in the tenant knows its id."""
         return self.tenant == tenant and (is_nobody(self.group, self.user) or self.user == user)
+
+    @property
+    def log_id(self) -> str:
+        """The run whose log holds this one's answer."""
+        return self.source or self.id
+
+    def may_begin_again(self) -> bool:
+        """Whether another attempt would splice nothing that a reader has seen, and is worth making.
+
+        A queued run is nobody's stream: whoever watches it is told that it began again.
+        """
+        return not self.cancelling and self.attempt < MAX_ATTEMPTS and (self.queued or (self.restartable and not self.tail))
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What it takes to execute a run, or to settle it, on whatever replica; gone when the run has ended.
+
+    ``model`` is the name that was asked for. ``held`` and ``estimate`` are what admission took from the balance and
+    from the tokens-per-minute meter. ``completion_bound`` is the bound to send where the token policy lowers the
+    request's own. ``policy`` and ``vocabulary`` settle it even if the tenant is gone meanwhile.
+    """
+
+    request: ChatRequest
+    request_id: str
+    prompt_tokens: int
+    held: int
+    estimate: int
+    completion_bound: int | None
+    policy: TokenPolicy
+    vocabulary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A run that the claimer now owns, as long as it keeps its lease, and what it takes to execute it."""
+
+    run: Run
+    work: Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +166,52 @@ def ended(run: Run, ending: Ending) -> Run:
     return replace(run, status=ending.status, usage=ending.usage, charged=ending.charged, error=ending.error)
 
 
+def begun_again(run: Run) -> Run:
+    """The record of a run that waits for its next attempt."""
+    return replace(run, status=Status.QUEUED, tail=0)
+
+
+def claimed(run: Run) -> Run:
+    """The record of a queued run as its claimer gets it."""
+    return replace(run, status=Status.IN_PROGRESS, attempt=run.attempt + 1, fence=run.fence + 1)
+
+
+class Standing(Enum):
+    """What became of an attempt to write to a run's log."""
+
+    OWNED = "owned"
+    """It was written, or had been written before."""
+    CANCELLING = "cancelling"
+    """The same, and somebody asks for the run to be cancelled."""
+    BEHIND = "behind"
+    """Nothing was written: the log has lost entries, and ends sooner than where these would begin."""
+    LOST = "lost"
+    """Nothing was written: the run has another owner, or ended otherwise."""
+    UNKNOWN = "unknown"
+    """Nothing was written: there is no such run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The standing of a writer, and the number of the log's last entry."""
+
+    standing: Standing
+    tail: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A look at one shard: how many runs wait, how soon the first of them is due, which runs are overdue.
+
+    ``turn`` is the fair order among tenants, comparable between shards; None where nobody waits. ``overdue`` are
+    runs whose owner has let its lease lapse, and queued ones that have waited for too long.
+    """
+
+    waiting: int = 0
+    turn: int | None = None
+    overdue: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class LogSlice:
     """Entries of a run's log, from just after the asked place, and the run as it stood when they were read."""
@@ -112,6 +219,9 @@ class LogSlice:
     run: Run
     entries: tuple[bytes, ...] = field(default=())
 
+
+#: The virtual shards. A run's keys lie in one of them, which any replica knows from its id.
+SHARDS = 16
 
 # --- ids ----------------------------------------------------------------------------------------------------------
 
