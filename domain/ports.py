@@ -90,18 +90,19 @@ class Ledger(Protocol):
         """
         ...
 
-    async def settle(self, account: Account, hold_id: str, cost: int) -> None:
+    async def settle(self, account: Account, hold_id: str, cost: int) -> int:
         """Take ``cost`` tokens from the balance and end the hold. The balance may go below zero by the overrun.
 
-        Exactly once: a second call changes nothing. A hold that lapsed is charged all the same.
+        Exactly once: a second call changes nothing. A hold that lapsed is charged all the same. Returns what was
+        charged, which is another's cost where another has settled before, and 0 where the hold had been released.
 
         Raises:
             StoreUnavailable: the store did not answer; it is safe to call again.
         """
         ...
 
-    async def release(self, account: Account, hold_id: str) -> None:
-        """End the hold at no cost. A second call, or one after ``settle``, changes nothing.
+    async def release(self, account: Account, hold_id: str) -> int:
+        """End the hold at no cost. A second call, or one after ``settle``, changes nothing; returns what was charged.
 
         Raises:
             StoreUnavailable: the store did not answer; it is safe to call again.

@@ -144,10 +144,13 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A run that the claimer now owns, as long as it keeps its lease, and what it takes to execute it."""
+    """A run that the claimer now owns, as long as it keeps its lease, and what it takes to execute it.
+
+    ``work`` is None where the store has lost it.
+    """
 
     run: Run
-    work: Work
+    work: Work | None
 
 
 @dataclass(frozen=True, slots=True)
