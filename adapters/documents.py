@@ -64,6 +64,9 @@ class _Document(_Part):
     allowed_models: list[str] | None = None
     limits: _Limits | None = None
     policy: Literal["prepaid", "strict"] = "prepaid"
+    on_disconnect: Literal["finish", "cancel"] = "finish"
+    detach_grace: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)] = 10.0
+    cache_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 3_600.0
     provider_options: dict[str, dict[str, str]] | None = None
 
 
@@ -94,6 +97,8 @@ def parse_tenant(tenant_id: TenantId, document: bytes | JsonObject, defaults: Li
         limits=_limits(read.limits, defaults),
         policy=TokenPolicy(read.policy),
         provider_options=read.provider_options or {},
+        detach_grace=read.detach_grace if read.on_disconnect == "cancel" else None,
+        cache_seconds=read.cache_seconds,
     )
 
 

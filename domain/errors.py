@@ -15,7 +15,9 @@ class Kind(Enum):
     INVALID = auto()
     """The request is malformed or breaks a rule; sending it again unchanged is useless."""
     MISPLACED = auto()
-    """A cursor that is none of this stream's: nothing is wrong with any body."""
+    """A cursor or a header that cannot be: nothing is wrong with any body."""
+    MISMATCHED = auto()
+    """The request names a run that was asked for with another body."""
     UNSUPPORTED_MODEL = auto()
     TOO_LONG = auto()
     """The prompt, or prompt and answer together, do not fit the model's context window."""
@@ -208,6 +210,51 @@ class StreamExpired(SluiceError):
         super().__init__("The stream is no longer kept; the result may be.")
 
 
+# --- runs that somebody else began, or ended ----------------------------------------------------------------------
+
+
+class InvalidIdempotencyKey(SluiceError):
+    kind = Kind.MISPLACED
+    code = "invalid_idempotency_key"
+
+    def __init__(self) -> None:
+        super().__init__("An Idempotency-Key has 1 to 255 printable ASCII characters.")
+
+
+class IdempotencyKeyReused(SluiceError):
+    kind = Kind.MISMATCHED
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was used with another request.")
+
+
+class StreamMismatch(SluiceError):
+    kind = Kind.MISMATCHED
+    code = "stream_mismatch"
+
+    def __init__(self) -> None:
+        super().__init__("The stream that Last-Event-ID names answers another request.")
+
+
+class CompletionCancelled(SluiceError):
+    """Not a conflict: the OpenAI clients repeat a request that met one."""
+
+    kind = Kind.GONE
+    code = "completion_cancelled"
+
+    def __init__(self) -> None:
+        super().__init__("The completion was cancelled.")
+
+
+class CompletionShared(SluiceError):
+    kind = Kind.CONFLICT
+    code = "completion_shared"
+
+    def __init__(self) -> None:
+        super().__init__("Others wait for the same answer, so it goes on.")
+
+
 # --- what it may cost -------------------------------------------------------------------------------------------
 
 
@@ -346,6 +393,14 @@ class GenerationInterrupted(SluiceError):
 
     def __init__(self) -> None:
         super().__init__("The generation was interrupted before it was complete.")
+
+
+class WorkerLost(SluiceError):
+    kind = Kind.INTERRUPTED
+    code = "worker_lost"
+
+    def __init__(self) -> None:
+        super().__init__("The completion was begun several times, and each time its worker went away.")
 
 
 class OutputTooLarge(SluiceError):

@@ -52,6 +52,16 @@ class RunEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class RunRequeued:
+    """A run waits for its next attempt: whoever executed attempt ``attempt`` went away, or is shutting down."""
+
+    run_id: str
+    tenant: TenantId
+    attempt: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class SettlementFailed:
     """The ledger could not be told what a run cost within the time allowed. The hold will expire by itself."""
 
@@ -77,4 +87,6 @@ class Unexpected:
     request_id: str | None = None
 
 
-Fact: TypeAlias = CompletionRequested | RequestServed | RunEnded | SettlementFailed | RecordFailed | Unexpected
+Fact: TypeAlias = (
+    CompletionRequested | RequestServed | RunEnded | RunRequeued | SettlementFailed | RecordFailed | Unexpected
+)

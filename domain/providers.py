@@ -85,15 +85,24 @@ class Planner:
             ModelNotSupported: this tenant, group or provider does not have the model.
         """
         spec = self._provider(caller, request)
-        asked = request.model or caller.tenant.default_model or spec.default_model
-        if asked is None:
-            raise InvalidRequest(
-                "Missing required parameter: 'model'.", param="model", code="missing_required_parameter"
-            )
+        asked = self.asked(caller, request)
         offer = self.offer(caller.tenant, spec, asked)
         if offer is None or not _allowed(caller, asked, offer.model):
             raise ModelNotSupported(asked)
         return Target(spec, offer.model, offer.sent)
+
+    def asked(self, caller: Caller, request: ChatRequest) -> str:
+        """The name of the model that a request is for: its own, else the tenant's default, else the provider's.
+
+        Raises:
+            InvalidRequest: nobody names one.
+        """
+        asked = request.model or caller.tenant.default_model or self._provider(caller, request).default_model
+        if asked is None:
+            raise InvalidRequest(
+                "Missing required parameter: 'model'.", param="model", code="missing_required_parameter"
+            )
+        return asked
 
     def offer(self, tenant: Tenant, spec: ProviderSpec, asked: str) -> Offer | None:
         """The model of this name at this provider: the tenant's own models come first."""

@@ -66,9 +66,10 @@ class Run:
     """The record of a run. ``created`` is in Unix seconds; ``tail`` is the number of the last entry in its log.
 
     ``attempt`` counts generations, and each has a log of its own; a run that waits for its first has none. ``fence``
-    counts owners, and only the latest may write. ``answer_id`` is the id that the answer shows, which on the tenant surface is the conversation's.
-    ``extras`` says whether the answer keeps what a provider sends beyond OpenAI's fields, ``include_usage`` whether
-    its stream shows usage. ``charged`` is in tokens, None until the run is settled.
+    counts owners, and only the latest may write. ``answer_id`` is the id that the answer shows, which on the tenant
+    surface is the conversation's. ``extras`` says whether the answer keeps what a provider sends beyond OpenAI's
+    fields, ``include_usage`` whether its stream shows usage. ``charged`` is in tokens, None until the run is settled.
+    ``fingerprint`` is of the request, where it may be asked again to resume its stream.
 
     ``live`` says whether the provider is asked for a stream. ``queued`` says that the run came through the queue, so
     that nobody's stream breaks when it is begun again; ``restartable``, that somebody may ask for it who has seen
@@ -120,7 +121,9 @@ class Run:
 
         A queued run is nobody's stream: whoever watches it is told that it began again.
         """
-        return not self.cancelling and self.attempt < MAX_ATTEMPTS and (self.queued or (self.restartable and not self.tail))
+        if self.cancelling or self.attempt >= MAX_ATTEMPTS:
+            return False
+        return self.queued or (self.restartable and not self.tail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,8 @@ class Work:
 
     ``model`` is the name that was asked for. ``held`` and ``estimate`` are what admission took from the balance and
     from the tokens-per-minute meter. ``completion_bound`` is the bound to send where the token policy lowers the
-    request's own. ``policy`` and ``vocabulary`` settle it even if the tenant is gone meanwhile.
+    request's own. ``policy`` and ``vocabulary`` settle it even if the tenant is gone meanwhile. ``cache_name`` is what
+    the answer is kept under for ``cache_seconds``, if it is one to keep.
     """
 
     request: ChatRequest
@@ -140,6 +144,8 @@ class Work:
     completion_bound: int | None
     policy: TokenPolicy
     vocabulary: str
+    cache_name: str | None = None
+    cache_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +306,18 @@ def parse_cursor(text: str, run_id: str) -> Cursor:
     if match is None or (match["run"] is not None and match["run"] != run_id):
         raise InvalidCursor
     return Cursor(int(match["seq"]), int(match["attempt"]) if match["attempt"] else None)
+
+
+def run_of_cursor(text: str) -> str | None:
+    """The run that a cursor names; None for a bare number.
+
+    Raises:
+        InvalidCursor: malformed.
+    """
+    match = _CURSOR.fullmatch(text)
+    if match is None:
+        raise InvalidCursor
+    return match["run"]
 
 
 def event_id(run: Run, seq: int) -> str:

@@ -43,6 +43,8 @@ class Tenant:
     """One team behind the gateway: its groups, the provider keys it pays with, its limits.
 
     ``api_keys`` maps a provider's id to its keys, ``provider_options`` to what fills the placeholders of its address.
+    ``detach_grace`` is how many seconds a run goes on that nobody reads any more, None for to its end;
+    ``cache_seconds``, how long an answer is kept for its cache key.
     """
 
     id: TenantId
@@ -56,6 +58,8 @@ class Tenant:
     limits: Limits = Limits()
     policy: TokenPolicy = TokenPolicy.PREPAID
     provider_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    detach_grace: float | None = None
+    cache_seconds: float = 3_600.0
 
     def group(self, group_id: GroupId | None) -> Group:
         """The group of this id.

@@ -8,7 +8,25 @@ from domain.errors import InsufficientTokens, RateLimited, StoreUnavailable
 from domain.ports import Account, Hold, Ledger, RateLimiter, Tokenizer
 from domain.providers import Planner, Target
 from domain.rate import Verdict
-from domain.tenants import Caller, Group, is_nobody
+from domain.tenants import Caller, is_nobody
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that the tenant's limits admit: where it goes, and what it may cost.
+
+    ``estimate`` is what the tokens-per-minute meter was charged, ``bound`` the most tokens that the answer can have.
+    """
+
+    caller: Caller
+    request: ChatRequest
+    target: Target
+    account: Account
+    initial_tokens: int
+    prompt_tokens: int
+    bound: int
+    estimate: int
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +64,14 @@ class Admission:
             InsufficientTokens: in this order.
             StoreUnavailable: rate or balance cannot be told, so nothing may be spent.
         """
+        return await self.reserve(await self.prepare(caller, request), run_id)
+
+    async def prepare(self, caller: Caller, request: ChatRequest) -> Prepared:
+        """All checks up to the rate, which is taken.
+
+        Raises:
+            SluiceError: as ``admit``, without InsufficientTokens.
+        """
         target = self.planner.plan(caller, request)
         prompt_tokens = await self._count(target, request)
         tokens.require_fit(target.model.context_window, prompt_tokens, request)
@@ -54,15 +80,46 @@ class Admission:
         bound = self._bound(target, request, prompt_tokens)
         estimate = tokens.rate_estimate(request, prompt_tokens, bound)
         verdict = await self._take_rate(caller, estimate)
+        account = Account(caller.tenant.id, group.id, caller.user)
+        return Prepared(caller, request, target, account, group.initial_tokens, prompt_tokens, bound, estimate, verdict)
+
+    async def reserve(self, prepared: Prepared, run_id: str) -> Admitted:
+        """The last check: what the request may cost is set aside.
+
+        Raises:
+            InsufficientTokens: there is too little; the rate is given back.
+            StoreUnavailable: the balance cannot be told.
+        """
+        caller = prepared.caller
         try:
-            account, hold = await self._take_hold(caller, group, run_id, prompt_tokens, bound)
+            hold = await self._take_hold(prepared, run_id)
         except InsufficientTokens:
-            await self._give_back_rate(caller, estimate)
+            await self._give_back_rate(caller, prepared.estimate, requests=True)
             raise
         clamp = tokens.clamped_bound(
-            caller.tenant.policy, held=hold.amount, prompt_tokens=prompt_tokens, request=request
+            caller.tenant.policy,
+            held=hold.amount,
+            prompt_tokens=prepared.prompt_tokens,
+            request=prepared.request,
         )
-        return Admitted(target, account, hold, prompt_tokens, estimate, clamp, verdict)
+        return Admitted(
+            prepared.target,
+            prepared.account,
+            hold,
+            prepared.prompt_tokens,
+            prepared.estimate,
+            clamp,
+            prepared.verdict,
+        )
+
+    async def waive(self, prepared: Prepared) -> None:
+        """The request is answered without a provider: it counts as a request, but not by its tokens."""
+        await self._give_back_rate(prepared.caller, prepared.estimate, requests=False)
+
+    async def reading(self, caller: Caller) -> Verdict:
+        """What the tenant's meters say, for a request that takes nothing from them."""
+        charges = [replace(charge, cost=0) for charge in caller.tenant.charges(0)]
+        return await self.limiter.take(caller.tenant.id, charges)
 
     async def _count(self, target: Target, request: ChatRequest) -> int:
         measure = tokens.measure(request, target.model.images)
@@ -83,27 +140,26 @@ class Admission:
             raise RateLimited(verdict)
         return verdict
 
-    async def _give_back_rate(self, caller: Caller, estimate: int) -> None:
+    async def _give_back_rate(self, caller: Caller, estimate: int, *, requests: bool) -> None:
         """Undo ``_take_rate``: a caller without a balance must not use up what the tenant's others may ask."""
         for charge in caller.tenant.charges(estimate):
+            if charge.what == "requests" and not requests:
+                continue
             try:
                 await self.limiter.correct(caller.tenant.id, replace(charge, cost=-charge.cost))
             except StoreUnavailable:
                 # Within a minute or so the meter has forgotten it.
                 return
 
-    async def _take_hold(
-        self, caller: Caller, group: Group, run_id: str, prompt_tokens: int, bound: int
-    ) -> tuple[Account, Hold]:
-        account = Account(caller.tenant.id, group.id, caller.user)
-        asked = tokens.reservation(caller.tenant.policy, prompt_tokens, bound)
-        hold = await self.ledger.hold(
+    async def _take_hold(self, prepared: Prepared, run_id: str) -> Hold:
+        account = prepared.account
+        asked = tokens.reservation(prepared.caller.tenant.policy, prepared.prompt_tokens, prepared.bound)
+        return await self.ledger.hold(
             account,
             run_id,
             wanted=asked.wanted,
             least=asked.least,
-            initial=group.initial_tokens,
+            initial=prepared.initial_tokens,
             seconds=self.hold_seconds,
-            lasting=not is_nobody(group.id, caller.user),
+            lasting=not is_nobody(account.group, account.user),
         )
-        return account, hold

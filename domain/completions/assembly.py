@@ -68,6 +68,20 @@ def as_chunks(completion: Completion) -> tuple[bytes, ...]:
     return tuple(entries)
 
 
+def chunk_of(entry: bytes) -> Chunk:
+    """The chunk of a log entry, for who was not there when it came."""
+    body: JsonObject = json.loads(entry)
+    model = body.pop("model", None)
+    return Chunk(body, entry, model=model)
+
+
+def is_cacheable(completion: Completion) -> bool:
+    """Whether an answer may be given again: a whole one that says something, and asks for nothing."""
+    return all(
+        choice["finish_reason"] == "stop" and not choice["message"].get("tool_calls") for choice in completion.choices
+    )
+
+
 def _entry(body: JsonObject) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 

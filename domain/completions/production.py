@@ -1,20 +1,18 @@
-"""Production: what turns an admitted request into a finished run, whoever is still listening.
-
-Persist, then deliver: readers see an entry when the store has acknowledged it, so what one reader saw, all can see.
-"""
+"""Production: what turns a run that this process owns into a finished one, whoever is still listening."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
 
 from domain import tokens
 from domain.chat import ChatRequest, Completion, JsonObject, Usage
-from domain.completions.admission import Admitted
-from domain.completions.assembly import Assembly
+from domain.completions.assembly import chunk_of, is_cacheable
+from domain.completions.execution import Execution, Handover, Job, Progress, Stop
+from domain.completions.patience import insist, undisturbed
 from domain.completions.tail import Tail
+from domain.completions.writing import LogWriter, Superseded
 from domain.errors import (
+    CompletionCancelled,
     GenerationInterrupted,
     InternalError,
     OutputTooLarge,
@@ -22,53 +20,26 @@ from domain.errors import (
     SluiceError,
     StoreUnavailable,
 )
-from domain.facts import RecordFailed, RunEnded, SettlementFailed, Unexpected
-from domain.ports import Call, ChatProvider, Clock, Journal, Ledger, RateLimiter, RunStore, Tokenizer
-from domain.runs import Ending, Run, RunError, Status, ended
-from domain.tenants import Caller
+from domain.facts import RecordFailed, RunEnded, RunRequeued, SettlementFailed, Unexpected
+from domain.ports import Call, ChatProvider, Clock, Journal, Ledger, RateLimiter, RunNames, RunStore, Tokenizer
+from domain.runs import Claim, Ending, RunError, Status, Work, ended
 from domain.tokens import TokenPolicy
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:
-    """Bounds of a run. Seconds and bytes; ``store_grace`` is how long a store may be away before a run gives up."""
+    """Bounds of a run. Seconds and bytes; ``store_grace`` is how long a store may be away before a run gives up.
+
+    ``lease_seconds`` is how long an owner may be silent before its run is another's.
+    """
 
     total_seconds: float = 600.0
     queue_seconds: float = 600.0
     store_grace: float = 10.0
+    lease_seconds: float = 10.0
     output_bytes: int = 16 * 1024 * 1024
     job_slots: int = 32
     queue_length: int = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """An admitted request on its way: ``live`` says whether its answer is asked of the provider as a stream."""
-
-    run: Run
-    caller: Caller
-    request: ChatRequest
-    admitted: Admitted
-    request_id: str
-    live: bool
-
-
-class _Progress:
-    """What came of a job so far: pieces of a stream, or a whole answer at once."""
-
-    def __init__(self, began: float) -> None:
-        self.began = began
-        self.assembly = Assembly()
-        self.whole: Completion | None = None
-
-    def completion(self) -> Completion:
-        return self.whole if self.whole is not None else self.assembly.completion()
-
-    @property
-    def is_empty(self) -> bool:
-        return self.whole is None and self.assembly.is_empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +48,7 @@ class Production:
 
     provider: ChatProvider
     store: RunStore
+    names: RunNames
     ledger: Ledger
     limiter: RateLimiter
     tokenizer: Tokenizer
@@ -84,133 +56,217 @@ class Production:
     clock: Clock
     limits: RunLimits
 
-    async def produce(self, job: Job, tail: Tail) -> None:
-        """Bring a run to its end. Raises nothing but CancelledError, and settles and records even then."""
-        progress = _Progress(self.clock())
-        error: SluiceError | None = GenerationInterrupted()
+    def execution(self, job: Job, tail: Tail) -> Execution:
+        """An attempt at a run that begins now."""
+        writer = LogWriter(self.store, job.run, job.work, tail, self.limits.store_grace)
+        return Execution(job, tail, writer, Progress(self.clock()))
+
+    async def produce(self, execution: Execution) -> Handover | None:
+        """Bring a run to its end, or to where another goes on with it.
+
+        Raises nothing but CancelledError, and settles and records even then.
+        """
+        stop: Stop | None = GenerationInterrupted()
         try:
-            error = await self._attempt(job, tail, progress)
+            stop = await self._attempt(execution)
         finally:
             # Cancelled or not, what was produced is paid for and written down: by a task that nobody cancels.
-            await _undisturbed(self._conclude(job, tail, progress, error))
+            handover = await undisturbed(self._conclude(execution, stop))
+        return handover
 
-    async def abandon(self, job: Job, tail: Tail, error: SluiceError) -> None:
-        """End a run that never began."""
-        await _undisturbed(self._conclude(job, tail, _Progress(self.clock()), error))
+    async def abandon(self, job: Job, tail: Tail, error: SluiceError) -> Handover | None:
+        """End a run that is not executed here, with what its log holds."""
+        execution = self.execution(job, tail)
+        return await undisturbed(self._conclude(execution, error))
+
+    async def bury(self, claim: Claim, error: SluiceError) -> None:
+        """End a run whose owner is gone: its readers get what it said and one error; it pays for what it said.
+
+        Raises:
+            StoreUnavailable: its log cannot be read now; it will be overdue again.
+        """
+        tail = Tail(claim.run)
+        execution = self.execution(Job(claim.run, claim.work), tail)
+        while len(tail.entries) < claim.run.tail:
+            part = await self.store.read(claim.run.id, len(tail.entries))
+            if part is None or not part.entries:
+                # Part of it is gone; what is left of the run is its ending.
+                break
+            tail.extend(part.entries)
+            for entry in part.entries:
+                execution.progress.assembly.add(chunk_of(entry))
+        await undisturbed(self._conclude(execution, error))
 
     # --- asking -----------------------------------------------------------------------------------------------
 
-    async def _attempt(self, job: Job, tail: Tail, progress: _Progress) -> SluiceError | None:
+    async def _attempt(self, execution: Execution) -> Stop | None:
+        execution.ask()
         try:
-            if job.live:
-                await self._relay(job, tail, progress)
-            else:
-                progress.whole = await self.provider.create_chat_completion(self._call(job))
+            if execution.stopping is None:
+                await self._answer(execution)
+                return None
+            return execution.stopping
+        except asyncio.CancelledError:
+            if execution.stopping is None:
+                raise
+            # It was stop() that cancelled, and nobody else has to know.
+            task = asyncio.current_task()
+            while task is not None and task.cancelling():
+                task.uncancel()
+            return execution.stopping
+        except Superseded:
+            return Handover.LOST
         except SluiceError as error:
-            return error
+            return execution.stopping or error
         except Exception as error:  # noqa: BLE001 - the pump must not die
             # A run must end in a record that its readers can see, whatever our defect was.
-            self.journal.record(Unexpected("run", error, job.request_id))
+            self.journal.record(Unexpected("run", error, execution.job.run.id))
             return InternalError()
-        return None
+        finally:
+            execution.asked()
 
-    async def _relay(self, job: Job, tail: Tail, progress: _Progress) -> None:
-        async with aclosing(self.provider.stream_chat_completion(self._call(job))) as batches:
+    async def _answer(self, execution: Execution) -> None:
+        call = self._call(execution.job)
+        if execution.job.run.live:
+            await self._relay(execution, call)
+        else:
+            execution.progress.whole = await self.provider.create_chat_completion(call)
+
+    async def _relay(self, execution: Execution, call: Call) -> None:
+        assembly = execution.progress.assembly
+        async with aclosing(self.provider.stream_chat_completion(call)) as batches:
             async for chunks in batches:
                 for chunk in chunks:
-                    progress.assembly.add(chunk)
-                if progress.assembly.bytes > self.limits.output_bytes:
+                    assembly.add(chunk)
+                if assembly.bytes > self.limits.output_bytes:
                     raise OutputTooLarge
                 # Clients index into the choices of every chunk but those that they asked for: usage and moderation.
                 entries = [chunk.data for chunk in chunks if chunk.body["choices"] or "moderation" in chunk.body]
                 if entries:
-                    await self._append(job.run, tail, entries)
-
-    async def _append(self, run: Run, tail: Tail, entries: list[bytes]) -> None:
-        base = len(tail.entries)
-        if not await self._insist(lambda: self.store.append(run.id, run.attempt, base, entries)):
-            # Another attempt owns the run now, or its record is gone: what we say no longer counts.
-            raise GenerationInterrupted
-        tail.extend(entries)
+                    await execution.writer.write(entries)
 
     def _call(self, job: Job) -> Call:
+        if job.work is None or job.target is None:
+            raise InternalError
         return Call(
-            job.admitted.target,
-            _bounded(job.request, job.admitted.completion_bound),
-            request_id=job.request_id,
+            job.target,
+            _bounded(job.work.request, job.work.completion_bound),
+            request_id=job.work.request_id,
             deadline=self.limits.total_seconds,
             extras=job.run.extras,
         )
 
     # --- concluding -------------------------------------------------------------------------------------------
 
-    async def _conclude(self, job: Job, tail: Tail, progress: _Progress, error: SluiceError | None) -> None:
+    async def _conclude(self, execution: Execution, stop: Stop | None) -> Handover | None:
+        job, tail = execution.job, execution.tail
         try:
-            await self._end(job, tail, progress, error)
+            if isinstance(stop, Handover):
+                return await self._hand_over(execution, stop)
+            return await self._end(execution, stop)
         except Exception as defect:  # noqa: BLE001 - the pump must not die
             # Readers here must not wait for ever; what was held comes back by itself.
-            self.journal.record(Unexpected("run", defect, job.request_id))
+            self.journal.record(Unexpected("run", defect, job.run.id))
             ending = Ending(Status.FAILED, error=RunError.of(InternalError()))
             tail.close(ended(job.run, ending), ending)
+            return None
 
-    async def _end(self, job: Job, tail: Tail, progress: _Progress, error: SluiceError | None) -> None:
+    async def _hand_over(self, execution: Execution, handover: Handover) -> Handover:
+        await execution.writer.abort()
+        if handover is Handover.REQUEUE:
+            await self.requeue(execution.job, "shutdown")
+        return handover
+
+    async def requeue(self, job: Job, why: str) -> None:
+        """Let another attempt be made at a run that is this process's."""
+        try:
+            requeued = await insist(lambda: self.store.requeue(job.run.id, job.run.fence), self.limits.store_grace)
+        except StoreUnavailable:
+            # Its lease lapses, and whoever finds it then does the same.
+            return
+        if requeued:
+            self.journal.record(RunRequeued(job.run.id, job.run.tenant, job.run.attempt, why))
+
+    async def _end(self, execution: Execution, error: SluiceError | None) -> Handover | None:
+        job, progress = execution.job, execution.progress
         completion = progress.completion()
         nothing_came = error is not None and progress.is_empty
-        usage = None if nothing_came else await self._usage(job, completion)
+        usage = None if nothing_came or job.work is None else await self._usage(job.work, completion)
         charged = await self._settle(job, usage)
         ending = Ending(
-            status=Status.COMPLETED if error is None else Status.FAILED,
+            status=_status_after(error),
             completion=replace(completion, usage=usage) if error is None else None,
             usage=usage,
             charged=charged,
             error=RunError.of(error) if error is not None else None,
         )
-        await self._record(job, tail, ending)
+        if not await self._record(execution, ending):
+            return Handover.LOST
         self._tell(job, ending, error, self.clock() - progress.began)
+        await self._keep_answer(job, ending)
+        return None
 
-    async def _usage(self, job: Job, completion: Completion) -> Usage:
+    async def _usage(self, work: Work, completion: Completion) -> Usage:
         """The provider's usage; counted with the tokenizer where it sent none that can be true."""
         if completion.usage is not None:
             return completion.usage
-        texts = tokens.answer_texts(completion.choices)
-        counted = await self.tokenizer.count(job.admitted.target.model.tokenizer, texts)
-        return Usage(job.admitted.prompt_tokens, counted)
+        counted = await self.tokenizer.count(work.vocabulary, tokens.answer_texts(completion.choices))
+        return Usage(work.prompt_tokens, counted)
 
     async def _settle(self, job: Job, usage: Usage | None) -> int:
         """Charge what was used and return it, in tokens; a run that brought nothing gives its hold back."""
-        account, hold = job.admitted.account, job.admitted.hold
-        cost = usage.total_tokens if usage is not None else 0
-        if job.caller.tenant.policy is TokenPolicy.STRICT:
-            cost = min(cost, hold.amount)
+        hold_id, cost = job.run.id, usage.total_tokens if usage is not None else 0
+        if job.work is not None and job.work.policy is TokenPolicy.STRICT:
+            cost = min(cost, job.work.held)
         try:
             if usage is None:
-                await self._insist(lambda: self.ledger.release(account, hold.id))
+                charged = await self._insist_release(job, hold_id)
             else:
-                await self._insist(lambda: self.ledger.settle(account, hold.id, cost))
+                charged = await insist(lambda: self.ledger.settle(job.account, hold_id, cost), self.limits.store_grace)
         except StoreUnavailable:
             self.journal.record(SettlementFailed(job.run.id, job.run.tenant, cost))
+            charged = cost
         await self._correct_rate(job, cost)
-        return cost
+        return charged
+
+    async def _insist_release(self, job: Job, hold_id: str) -> int:
+        return await insist(lambda: self.ledger.release(job.account, hold_id), self.limits.store_grace)
 
     async def _correct_rate(self, job: Job, cost: int) -> None:
         """Replace the estimate that admission took from the tokens-per-minute meter by what was used."""
-        for charge in job.caller.tenant.charges(0):
+        if job.tenant is None or job.work is None:
+            # Within a minute or so the meter has forgotten it.
+            return
+        for charge in job.tenant.charges(0):
             if charge.what == "tokens":
-                correction = replace(charge, cost=cost - job.admitted.estimate)
+                correction = replace(charge, cost=cost - job.work.estimate)
                 try:
                     await self.limiter.correct(job.run.tenant, correction)
                 except StoreUnavailable:
-                    # The estimate stands; within a minute or so the meter has forgotten it.
                     return
 
-    async def _record(self, job: Job, tail: Tail, ending: Ending) -> None:
-        run, base = job.run, len(tail.entries)
+    async def _record(self, execution: Execution, ending: Ending) -> bool:
+        """Write the ending; False where the run is another's, whose ending counts."""
+        run, tail = execution.job.run, execution.tail
         try:
-            if not await self._insist(lambda: self.store.append(run.id, run.attempt, base, (), ending)):
-                self.journal.record(RecordFailed(run.id, run.tenant))
+            await execution.writer.close(ending)
+        except Superseded:
+            return False
         except StoreUnavailable:
             self.journal.record(RecordFailed(run.id, run.tenant))
-        tail.close(ended(replace(run, tail=base), ending), ending)
+        tail.close(ended(replace(run, tail=len(tail.entries)), ending), ending)
+        return True
+
+    async def _keep_answer(self, job: Job, ending: Ending) -> None:
+        """Let the cache have the answer for as long as the tenant says, or not at all."""
+        if job.work is None or job.work.cache_name is None:
+            return
+        keep = ending.completion is not None and is_cacheable(ending.completion)
+        try:
+            await self.names.keep(job.work.cache_name, job.run.id, job.work.cache_seconds if keep else 0)
+        except StoreUnavailable:
+            # Whoever finds the name sees for themselves what became of the run.
+            return
 
     def _tell(self, job: Job, ending: Ending, error: SluiceError | None, seconds: float) -> None:
         self.journal.record(
@@ -227,29 +283,11 @@ class Production:
             )
         )
 
-    async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Repeat a call that is safe to repeat until the store answers, or has been away for too long."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self.limits.store_grace
-        pause = 0.05
-        while True:
-            try:
-                return await call()
-            except StoreUnavailable:
-                if loop.time() + pause > until:
-                    raise
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 1.0)
 
-
-async def _undisturbed(work: Coroutine[Any, Any, None]) -> None:
-    """Bring ``work`` to its end, cancelled meanwhile or not: whoever waits for the caller waits for it, too."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait((task,))
-        raise
+def _status_after(error: SluiceError | None) -> Status:
+    if error is None:
+        return Status.COMPLETED
+    return Status.CANCELLED if isinstance(error, CompletionCancelled) else Status.FAILED
 
 
 def _bounded(request: ChatRequest, bound: int | None) -> JsonObject:

@@ -1,26 +1,28 @@
-"""Reading a run that another process produces, or that has ended: its log in the store becomes a tail here."""
+"""Reading a run that another process executes, or that has ended: its log in the store becomes a tail here."""
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 
 from domain.completions.assembly import as_chunks
 from domain.completions.production import RunLimits
 from domain.completions.tail import Tail
 from domain.errors import (
-    GenerationInterrupted,
+    GenerationRestarted,
     InternalError,
     SluiceError,
     StoreUnavailable,
     StreamExpired,
     UnknownCompletion,
 )
-from domain.ports import Clock, RunStore
-from domain.runs import Cursor, Ending, Run, RunError, Status, is_terminal, require_place
+from domain.ports import Doorbell, RunStore
+from domain.runs import Cursor, Ending, LogSlice, Run, RunError, Status, is_terminal, require_place
 
-#: Seconds between two looks at a log that somebody else writes.
-_POLL = 0.1
+#: Seconds between two looks at a log that somebody else writes, if no bell rings.
+_POLL = 1.0
+#: The same for the first look, as the bell may not hang yet.
+_FIRST_POLL = 0.05
 
 
 @dataclass(slots=True)
@@ -29,78 +31,127 @@ class _Shared:
 
     tail: Tail
     filler: "asyncio.Task[None]"
-    readers: int = field(default=0)
 
 
 class Reading:
-    """Tails of runs that are not produced here. However many read a run, one task asks the store for it."""
+    """Tails of runs that are not executed here. However many read a run, one task asks the store for it."""
 
-    def __init__(self, store: RunStore, clock: Clock, limits: RunLimits) -> None:
+    def __init__(self, store: RunStore, doorbell: Doorbell, limits: RunLimits) -> None:
         self._store = store
-        self._clock = clock
+        self._doorbell = doorbell
         self._limits = limits
         self._shared: dict[str, _Shared] = {}
 
     @asynccontextmanager
     async def following(self, run: Run, cursor: Cursor) -> AsyncGenerator[Tail, None]:
-        """The run's tail, filled while anybody reads it.
+        """The tail of the log that holds the run's answer, filled while anybody reads it.
 
         Raises:
             GenerationRestarted, CursorAhead, StreamExpired: the cursor's place is not to be had.
         """
-        shared = self._shared.get(run.id)
+        if run.replayed:
+            tail = await self._replay(run)
+            require_place(replace(run, tail=len(tail.entries)), cursor)
+            yield tail
+            return
+        shared = self._shared.get(run.log_id)
         if shared is None:
             tail = await self._load(run)
             # Another reader may have come while the log was being read.
-            shared = self._shared.get(run.id) or self._share(tail)
-        shared.readers += 1
-        try:
-            require_place(_newer(run, shared.tail), cursor)
-            yield shared.tail
-        finally:
-            shared.readers -= 1
-            if not shared.readers:
-                shared.filler.cancel()
-                self._shared.pop(run.id, None)
+            shared = self._shared.get(run.log_id) or self._share(run.log_id, tail)
+        with shared.tail.read() as tail:
+            try:
+                require_place(_newer(run, tail), cursor)
+                yield tail
+            finally:
+                if tail.readers == 1:
+                    self._dismiss(run.log_id, tail)
 
-    def _share(self, tail: Tail) -> _Shared:
-        shared = _Shared(tail, asyncio.ensure_future(self._fill(tail)))
-        self._shared[tail.run.id] = shared
+    def take_over(self, log_id: str, tail: Tail) -> None:
+        """Fill a tail from now on that has been filled here by the run's owner, who lost it."""
+        if tail.readers and log_id not in self._shared:
+            self._share(log_id, tail)
+
+    # --- one tail for all -------------------------------------------------------------------------------------
+
+    def _share(self, log_id: str, tail: Tail) -> _Shared:
+        shared = _Shared(tail, asyncio.ensure_future(self._fill(log_id, tail)))
+        self._shared[log_id] = shared
         return shared
 
+    def _dismiss(self, log_id: str, tail: Tail) -> None:
+        shared = self._shared.get(log_id)
+        if shared is not None and shared.tail is tail:
+            del self._shared[log_id]
+            shared.filler.cancel()
+
+    async def _fill(self, log_id: str, tail: Tail) -> None:
+        rung = asyncio.Event()
+
+        def ring(_: str) -> None:
+            rung.set()
+
+        self._doorbell.subscribe(log_id, ring)
+        try:
+            await self._keep_up(log_id, tail, rung)
+        finally:
+            self._doorbell.unsubscribe(log_id, ring)
+
+    async def _keep_up(self, log_id: str, tail: Tail, rung: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        heard = loop.time()
+        pause = _FIRST_POLL
+        while tail.ending is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await rung.wait()
+            rung.clear()
+            pause = _POLL
+            try:
+                await self._catch_up(log_id, tail)
+                await self._attend(tail)
+                heard = loop.time()
+            except StoreUnavailable as error:
+                # Silence is what a reader sees of it: keep-alives, then the exact rest. But not for ever.
+                if loop.time() - heard > self._limits.store_grace + self._limits.lease_seconds:
+                    self._give_up(log_id, tail, error)
+            except SluiceError as error:
+                self._give_up(log_id, tail, error)
+            except Exception:  # noqa: BLE001 - a record that cannot be read: whoever follows it must be told
+                self._give_up(log_id, tail, InternalError())
+
+    async def _attend(self, tail: Tail) -> None:
+        """Let the run's owner, wherever it is, know that somebody reads here."""
+        if tail.run.detach_grace is not None:
+            await self._store.attend(tail.run.id, tail.run.detach_grace + 2 * _POLL)
+
+    def _give_up(self, log_id: str, tail: Tail, error: SluiceError) -> None:
+        failure = RunError.of(error)
+        tail.close(replace(tail.run, status=Status.FAILED, error=failure), Ending(Status.FAILED, error=failure))
+        # Whoever comes now is told what holds then.
+        self._dismiss(log_id, tail)
+
+    # --- the log ----------------------------------------------------------------------------------------------
+
     async def _load(self, run: Run) -> Tail:
-        tail = Tail(run)
-        await self._catch_up(tail)
+        tail = Tail(run if run.source is None else replace(run, id=run.source, source=None))
+        await self._catch_up(run.log_id, tail)
         return tail
 
-    async def _fill(self, tail: Tail) -> None:
-        until = tail.run.created + self._limits.queue_seconds + self._limits.total_seconds + self._limits.store_grace
-        while tail.ending is None:
-            await asyncio.sleep(_POLL)
-            try:
-                await self._catch_up(tail)
-            except StoreUnavailable:
-                # Silence is what a reader sees of it: keep-alives, then the exact rest.
-                pass
-            except SluiceError as error:
-                _give_up(tail, error)
-            except Exception:  # noqa: BLE001 - a record that cannot be read: whoever follows it must be told
-                _give_up(tail, InternalError())
-            if self._clock() > until:
-                # Its producer is gone without a word; a reader must not wait for ever.
-                _give_up(tail, GenerationInterrupted())
-
-    async def _catch_up(self, tail: Tail) -> None:
+    async def _catch_up(self, log_id: str, tail: Tail) -> None:
         """Read what the log has beyond the tail; close the tail when the run has ended and nothing is left to read.
 
         Raises:
             UnknownCompletion: the run's record lapsed.
             StreamExpired: its log did.
+            GenerationRestarted: what the tail has belongs to an earlier attempt.
         """
         while True:
-            part = await self._store.read(tail.run.id, len(tail.entries))
+            part = await self._store.read(log_id, len(tail.entries))
             if part is None:
                 raise UnknownCompletion
+            if tail.entries and _has_begun_again(part, tail.run):
+                raise GenerationRestarted
             tail.run = part.run
             if not part.entries:
                 break
@@ -117,13 +168,22 @@ class Reading:
             tail.extend(as_chunks(completion) if completion is not None else ())
         tail.close(run, Ending(run.status, usage=run.usage, charged=run.charged or 0, error=run.error))
 
+    async def _replay(self, run: Run) -> Tail:
+        """A view of an answer that had ended before: its chunks are made of its result."""
+        completion = await self._store.result(run.log_id)
+        if completion is None:
+            raise StreamExpired
+        tail = Tail(run)
+        tail.extend(as_chunks(completion))
+        tail.close(run, Ending(run.status, completion, run.usage, run.charged or 0))
+        return tail
+
+
+def _has_begun_again(part: LogSlice, known: Run) -> bool:
+    return part.run.attempt > known.attempt or part.run.status is Status.QUEUED
+
 
 def _newer(run: Run, tail: Tail) -> Run:
     """What is known of a run: a shared tail lags behind the log, and so, at times, behind its readers' cursors."""
     known = replace(tail.run, tail=len(tail.entries))
     return max(run, known, key=lambda it: (it.attempt, is_terminal(it.status), it.tail))
-
-
-def _give_up(tail: Tail, error: SluiceError) -> None:
-    failure = RunError.of(error)
-    tail.close(replace(tail.run, status=Status.FAILED, error=failure), Ending(Status.FAILED, error=failure))

@@ -1,41 +1,59 @@
-"""Runs as the surfaces see them: begin one, queue one, find one, follow one."""
+"""Runs as the surfaces see them: begin one, queue one, join one, find one, follow one, cancel one."""
 
 import asyncio
-import math
-from collections import deque
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
 
 from domain.chat import ChatRequest, Completion
-from domain.completions.admission import Admission, Admitted
-from domain.completions.production import Job, Production, RunLimits
+from domain.completions.admission import Admission, Admitted, Prepared
+from domain.completions.execution import Job
+from domain.completions.executions import Executions
+from domain.completions.joining import Claimed, Joining
+from domain.completions.keeping import Housekeeping
+from domain.completions.naming import cache_name, fingerprint
+from domain.completions.patience import insist
+from domain.completions.production import Production, RunLimits
+from domain.completions.queue import JobQueue
 from domain.completions.reading import Reading
 from domain.completions.tail import Tail
-from domain.errors import GenerationInterrupted, QueueFull, QueueTimeout, ShuttingDown, SluiceError, UnknownCompletion
+from domain.errors import (
+    CompletionCancelled,
+    CompletionShared,
+    GenerationInterrupted,
+    QueueFull,
+    ShuttingDown,
+    SluiceError,
+    StoreUnavailable,
+    StreamMismatch,
+    TenantForbidden,
+    UnknownCompletion,
+)
 from domain.facts import CompletionRequested
 from domain.ids import is_id
-from domain.ports import Clock, Entropy, Journal, RunStore
+from domain.ports import Clock, Doorbell, Entropy, Journal, RunNames, RunStore, TenantStore
+from domain.providers import Planner
 from domain.rate import Verdict
 from domain.runs import (
     ULID_ENTROPY,
+    Claim,
     Cursor,
+    Ending,
     Run,
     Status,
+    Work,
     conversation_shard,
     first_run_of,
     is_run_id,
+    is_terminal,
     require_place,
     ulid,
     with_shard,
 )
 from domain.tenants import Caller, TenantId, UserId
 
-T = TypeVar("T")
-
-#: Seconds that a queued completion is reckoned to take before one has been seen.
-_TYPICAL_SECONDS = 2.0
+#: Seconds for which the beginning of a run is repeated while the store does not answer.
+_BEGIN_PATIENCE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +62,7 @@ class Order:
 
     ``live`` asks the provider for a stream; ``extras`` keeps what providers send beyond OpenAI's fields.
     ``answer_id`` is the id to answer with, where it is not the run's; ``conversation`` the one that the client gave.
+    ``idempotency_key`` makes it the same order as any other with this key.
     """
 
     run_id: str
@@ -52,26 +71,37 @@ class Order:
     extras: bool = True
     answer_id: str | None = None
     conversation: str | None = None
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A run that was begun or queued; ``eta`` is in seconds, for a queued one."""
+    """A run that answers an order: begun, queued or joined. ``eta`` is in seconds, for a queued one.
+
+    ``tail`` is there for a run that was begun here just now. ``replayed`` says that an earlier order with the same
+    Idempotency-Key began it; ``cache`` is where the answer for a cache key comes from: hit, shared or miss.
+    """
 
     run: Run
-    tail: Tail
     verdict: Verdict
+    tail: Tail | None = None
     eta: int = 0
+    replayed: bool = False
+    cache: str | None = None
 
 
 class CompletionRuns:
-    """Begins runs, holds on to them until they have ended, and lets them be followed from here or from elsewhere."""
+    """Begins runs, lets them be followed from here or from elsewhere, and works off the queue."""
 
     def __init__(
         self,
         admission: Admission,
         production: Production,
+        tenants: TenantStore,
         store: RunStore,
+        names: RunNames,
+        doorbell: Doorbell,
+        planner: Planner,
         journal: Journal,
         clock: Clock,
         entropy: Entropy,
@@ -79,17 +109,21 @@ class CompletionRuns:
     ) -> None:
         self._admission = admission
         self._production = production
+        self._tenants = tenants
         self._store = store
+        self._planner = planner
         self._journal = journal
         self._clock = clock
         self._entropy = entropy
         self._limits = limits
-        self._reading = Reading(store, clock, limits)
-        self._tails: dict[str, Tail] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._slots = asyncio.Semaphore(limits.job_slots)
-        self._queued = 0
-        self._recent: deque[float] = deque(maxlen=50)
+        self._reading = Reading(store, doorbell, limits)
+        self._executions = Executions(production, self._reading, doorbell, clock)
+        self._queue = JobQueue(store, doorbell, limits)
+        self._joining = Joining(store, names, self._known)
+        self._housekeeping = Housekeeping(
+            entropy(8).hex(), store, production, self._executions, self._queue, journal, limits
+        )
+        self._background: list[asyncio.Task[None]] = []
         self._draining = False
 
     # --- beginning --------------------------------------------------------------------------------------------
@@ -103,130 +137,193 @@ class CompletionRuns:
         return run_id
 
     async def start(self, caller: Caller, request: ChatRequest, order: Order) -> Started:
-        """Admit a request and begin its run.
+        """Admit a request and begin its run, or join the one that answers it already.
 
         A caller who leaves meanwhile does not undo it: the run goes on, is paid for and can be fetched.
 
         Raises:
-            SluiceError: what admission refuses, or ShuttingDown.
+            SluiceError: what admission refuses, IdempotencyKeyReused or ShuttingDown.
         """
-        return await self._uninterrupted(self._start(caller, request, order))
+        return await self._executions.uninterrupted(self._answer(caller, request, order, Status.IN_PROGRESS))
 
     async def enqueue(self, caller: Caller, request: ChatRequest, order: Order) -> Started:
-        """Admit a request and queue its run; it begins when a slot is free.
+        """Admit a request and queue its run, or join the one that answers it already.
 
         Raises:
-            SluiceError: what admission refuses, QueueFull or ShuttingDown.
+            SluiceError: what admission refuses, IdempotencyKeyReused, QueueFull or ShuttingDown.
         """
-        return await self._uninterrupted(self._enqueue(caller, request, order))
+        return await self._executions.uninterrupted(self._answer(caller, request, order, Status.QUEUED))
 
-    async def _start(self, caller: Caller, request: ChatRequest, order: Order) -> Started:
-        job, tail = await self._admit(caller, request, order, Status.IN_PROGRESS)
-        self._hold_on(self._execute(job, tail))
-        return Started(job.run, tail, job.admitted.verdict)
-
-    async def _enqueue(self, caller: Caller, request: ChatRequest, order: Order) -> Started:
-        if self._queued >= self._limits.queue_length:
-            raise QueueFull
-        eta = self._eta()
-        # The place is taken before admission, which takes its time: others would find it free meanwhile.
-        self._queued += 1
-        try:
-            job, tail = await self._admit(caller, request, order, Status.QUEUED)
-        except BaseException:
-            self._queued -= 1
-            raise
-        self._hold_on(self._wait_for_turn(job, tail))
-        return Started(job.run, tail, job.admitted.verdict, eta)
-
-    async def _admit(self, caller: Caller, request: ChatRequest, order: Order, status: Status) -> tuple[Job, Tail]:
+    async def _answer(self, caller: Caller, request: ChatRequest, order: Order, status: Status) -> Started:
         if self._draining:
             raise ShuttingDown
-        admitted = await self._admission.admit(caller, request, order.run_id)
-        run = self._record(caller, request, order, admitted, status)
+        if order.idempotency_key is None:
+            return await self._join_or_begin(caller, request, order, status)
+        found = await self._joining.by_key(caller, request, order.idempotency_key, order.run_id)
+        if isinstance(found, Run):
+            return Started(await self._present(found), await self._admission.reading(caller), replayed=True)
         try:
-            await self._store.begin(run)
+            return await self._join_or_begin(caller, request, order, status, found)
         except SluiceError:
-            await self._give_back(admitted)
+            await self._joining.give_back(found)
             raise
-        tail = self._tails[run.id] = Tail(run, live=order.live)
-        return Job(run, caller, request, admitted, order.request_id, order.live), tail
 
-    def _record(self, caller: Caller, request: ChatRequest, order: Order, admitted: Admitted, status: Status) -> Run:
-        return Run(
+    async def _join_or_begin(
+        self, caller: Caller, request: ChatRequest, order: Order, status: Status, key: Claimed | None = None
+    ) -> Started:
+        prepared = await self._admission.prepare(caller, request)
+        if request.cache_key is None or not caller.tenant.cache_seconds:
+            return await self._begin(prepared, order, status, [key] if key else [])
+        name = cache_name(prepared.account, prepared.target, request)
+        under_way = self._limits.queue_seconds + self._limits.total_seconds + caller.tenant.cache_seconds
+        found = await self._joining.by_cache(name, order.run_id, under_way)
+        if isinstance(found, Run):
+            await self._admission.waive(prepared)
+            return await self._view(prepared, order, found)
+        try:
+            return await self._begin(prepared, order, status, [found, *([key] if key else [])], cache=found)
+        except SluiceError:
+            await self._joining.give_back(found)
+            raise
+
+    async def _begin(
+        self, prepared: Prepared, order: Order, status: Status, names: list[Claimed], cache: Claimed | None = None
+    ) -> Started:
+        eta = self._queue.eta(self._executions.typical_seconds(prepared.target.sent_model))
+        if status is Status.QUEUED and self._queue.waiting >= self._limits.queue_length:
+            await self._admission.waive(prepared)
+            raise QueueFull
+        admitted = await self._admission.reserve(prepared, order.run_id)
+        job = self._job(prepared, order, admitted, status, cache, restartable=order.live or bool(names))
+        await self._keep_record(job, names)
+        started = Started(job.run, admitted.verdict, eta=eta, cache="miss" if prepared.request.cache_key else None)
+        if status is Status.QUEUED:
+            self._queue.joined(job.run.id)
+            return started
+        return replace(started, tail=self._executions.begin(job))
+
+    async def _keep_record(self, job: Job, names: list[Claimed]) -> None:
+        """Keep the record of a new run, or leave nothing of it."""
+        try:
+            await insist(lambda: self._store.begin(job.run, job.work), _BEGIN_PATIENCE)
+            for claimed in names:
+                if not await self._joining.confirm(claimed):
+                    # Another request lost its patience with this one, and has begun a run of its own.
+                    raise StoreUnavailable
+        except SluiceError as error:
+            # It may stand there all the same; nobody must execute it.
+            self._executions.hold_on(self._abandon(job, error))
+            raise
+
+    async def _abandon(self, job: Job, error: SluiceError) -> None:
+        await self._production.abandon(job, Tail(job.run), error)
+
+    def _job(
+        self,
+        prepared: Prepared,
+        order: Order,
+        admitted: Admitted,
+        status: Status,
+        cache: Claimed | None,
+        *,
+        restartable: bool,
+    ) -> Job:
+        caller, request, target = prepared.caller, prepared.request, prepared.target
+        queued = status is Status.QUEUED
+        run = Run(
             id=order.run_id,
             tenant=caller.tenant.id,
-            group=admitted.account.group,
+            group=prepared.account.group,
             user=caller.user,
             answer_id=order.answer_id or order.run_id,
-            provider=admitted.target.provider.id,
-            model=admitted.target.sent_model,
+            provider=target.provider.id,
+            model=target.sent_model,
             created=int(self._clock()),
             extras=order.extras,
             include_usage=request.include_usage,
             conversation=order.conversation,
             status=status,
+            attempt=0 if queued else 1,
+            live=order.live,
+            queued=queued,
+            restartable=restartable,
+            detach_grace=caller.tenant.detach_grace,
+            fingerprint=fingerprint(request) if request.stream else "",
         )
+        work = Work(
+            # Wherever it is executed, and whatever the tenant's defaults are by then, it is the same request.
+            request=replace(request, provider=target.provider.id, model=self._planner.asked(caller, request)),
+            request_id=order.request_id,
+            prompt_tokens=admitted.prompt_tokens,
+            held=admitted.hold.amount,
+            estimate=admitted.estimate,
+            completion_bound=admitted.completion_bound,
+            policy=caller.tenant.policy,
+            vocabulary=target.model.tokenizer,
+            cache_name=cache.name if cache is not None else None,
+            cache_seconds=caller.tenant.cache_seconds if cache is not None else 0.0,
+        )
+        return Job(run, work, caller.tenant, target)
 
-    async def _give_back(self, admitted: Admitted) -> None:
-        try:
-            await self._production.ledger.release(admitted.account, admitted.hold.id)
-        except SluiceError:
-            # The store is away; the hold lapses by itself.
-            return
+    async def _view(self, prepared: Prepared, order: Order, source: Run) -> Started:
+        """A run of its own for a caller who gets another run's answer, at no cost."""
+        hit = is_terminal(source.status)
+        view = Run(
+            id=order.run_id,
+            tenant=prepared.account.tenant,
+            group=prepared.account.group,
+            user=prepared.account.user,
+            answer_id=order.answer_id or order.run_id,
+            provider=source.provider,
+            model=source.model,
+            created=int(self._clock()),
+            extras=order.extras,
+            include_usage=prepared.request.include_usage,
+            conversation=order.conversation,
+            status=source.status if hit else Status.IN_PROGRESS,
+            usage=source.usage if hit else None,
+            charged=0 if hit else None,
+            fingerprint=fingerprint(prepared.request) if prepared.request.stream else "",
+            source=source.id,
+            replayed=hit,
+        )
+        await insist(lambda: self._store.begin(view), _BEGIN_PATIENCE)
+        return Started(_as_view(view, source), prepared.verdict, cache="hit" if hit else "shared")
 
-    # --- executing --------------------------------------------------------------------------------------------
+    # --- executing what was queued ----------------------------------------------------------------------------
 
-    async def _execute(self, job: Job, tail: Tail) -> None:
-        started = self._clock()
-        try:
-            await self._production.produce(job, tail)
-        finally:
-            self._recent.append(self._clock() - started)
-            self._tails.pop(job.run.id, None)
+    async def work(self) -> None:
+        """Begin to look after this replica's runs, and to take queued ones."""
+        undo = self._executions.heed_cancels()
+        housekeeping = asyncio.ensure_future(self._housekeeping.keep())
+        housekeeping.add_done_callback(lambda _: undo())
+        worker = asyncio.ensure_future(self._queue.work(self._execute, self._executions.hold_on))
+        self._background = [housekeeping, worker]
 
-    async def _wait_for_turn(self, job: Job, tail: Tail) -> None:
+    async def _execute(self, claim: Claim) -> None:
         try:
-            async with asyncio.timeout(self._limits.queue_seconds):
-                await self._slots.acquire()
-        except TimeoutError:
-            self._queued -= 1
-            await self._abandon(job, tail, QueueTimeout())
-            return
-        except asyncio.CancelledError:
-            self._queued -= 1
-            await self._abandon(job, tail, GenerationInterrupted())
-            raise
-        self._queued -= 1
-        try:
-            await self._execute_claimed(job, tail)
-        finally:
-            self._slots.release()
-
-    async def _execute_claimed(self, job: Job, tail: Tail) -> None:
-        try:
-            run = await self._store.claim(job.run.id)
+            job = await self._ready(claim)
         except SluiceError as error:
-            await self._abandon(job, tail, error)
+            await self._abandon(Job(claim.run, claim.work), error)
             return
-        except asyncio.CancelledError:
-            await self._abandon(job, tail, GenerationInterrupted())
-            raise
-        if run is None:
-            await self._abandon(job, tail, GenerationInterrupted())
-            return
-        tail.run = run
-        await self._execute(replace(job, run=run), tail)
+        await self._executions.execute(job)
 
-    async def _abandon(self, job: Job, tail: Tail, error: SluiceError) -> None:
-        await self._production.abandon(job, tail, error)
-        self._tails.pop(job.run.id, None)
+    async def _ready(self, claim: Claim) -> Job:
+        """The job of a claimed run, with the tenant and the provider key as they are now.
 
-    def _eta(self) -> int:
-        """Seconds until a job that joins the queue now is done: its rank over the slots, times a recent duration."""
-        typical = sum(self._recent) / len(self._recent) if self._recent else _TYPICAL_SECONDS
-        rounds = self._queued // self._limits.job_slots + 1
-        return max(1, math.ceil(rounds * typical))
+        Raises:
+            SluiceError: it cannot be executed any more, or nobody wants it to be.
+        """
+        run, work = claim.run, claim.work
+        if run.cancelling:
+            raise CompletionCancelled
+        if work is None:
+            raise GenerationInterrupted
+        tenant = await insist(lambda: self._tenants.get(run.tenant), self._limits.lease_seconds / 2)
+        if tenant is None:
+            raise TenantForbidden
+        target = self._planner.plan(Caller(tenant, run.group, run.user), work.request)
+        return Job(run, work, tenant, self._planner.with_key(target, tenant))
 
     # --- reading ----------------------------------------------------------------------------------------------
 
@@ -240,10 +337,37 @@ class CompletionRuns:
             run_id = await self._latest(run_id, tenant_id, user)
         if not is_run_id(run_id):
             raise UnknownCompletion
-        run = self._tails[run_id].run if run_id in self._tails else await self._store.get(run_id)
+        run = self._known(run_id) or await self._store.get(run_id)
         if run is None or not run.readable_by(tenant_id, user):
             raise UnknownCompletion
+        return await self._present(run)
+
+    async def find_stream(self, run_id: str, caller: Caller, request: ChatRequest) -> Run:
+        """The caller's run of this id, which answers the same request.
+
+        Raises:
+            UnknownCompletion: there is none, or it is another's.
+            StreamMismatch: it answers another request.
+        """
+        run = await self.find(run_id, caller.tenant.id, caller.user)
+        if run.fingerprint != fingerprint(request):
+            raise StreamMismatch
         return run
+
+    def _known(self, run_id: str) -> Run | None:
+        execution = self._executions.get(run_id)
+        if execution is None or execution.tail.ending is not None:
+            return None
+        return replace(execution.tail.run, tail=len(execution.tail.entries))
+
+    async def _present(self, run: Run) -> Run:
+        """The run as it stands; a view stands where its source does."""
+        if run.source is None or is_terminal(run.status):
+            return run
+        source = self._known(run.source) or await self._store.get(run.source)
+        if source is None:
+            raise UnknownCompletion
+        return _as_view(run, source)
 
     async def _latest(self, conversation: str, tenant_id: TenantId, user: UserId | None) -> str:
         if user is None or not is_id(conversation):
@@ -258,46 +382,84 @@ class CompletionRuns:
         Raises:
             GenerationRestarted, CursorAhead, StreamExpired: the cursor's place is not to be had.
         """
-        local = self._tails.get(run.id)
-        if local is not None and local.live:
-            require_place(replace(local.run, tail=len(local.entries)), cursor)
-            yield local
+        execution = self._executions.get(run.log_id)
+        if execution is None or run.replayed or not execution.job.run.live:
+            # An answer that comes whole has no log: readers get chunks that are made of it, once it is there.
+            async with self._reading.following(run, cursor) as tail:
+                yield tail
             return
-        async with self._reading.following(run, cursor) as tail:
+        require_place(replace(execution.tail.run, tail=len(execution.tail.entries)), cursor)
+        with execution.tail.read() as tail:
             yield tail
 
     async def completion(self, run: Run) -> Completion | None:
         """The finished answer of a run that completed."""
-        local = self._tails.get(run.id)
-        if local is not None and local.ending is not None:
-            return local.ending.completion
-        return await self._store.result(run.id)
+        return await self._store.result(run.log_id)
+
+    # --- cancelling -------------------------------------------------------------------------------------------
+
+    async def cancel(self, run: Run, seconds: float) -> Run:
+        """Stop a run, and wait up to so many seconds until it has ended; the run as it stands then.
+
+        A run that has ended stays as it is.
+
+        Raises:
+            CompletionShared: others wait for its answer.
+            StoreUnavailable: the store did not answer; it is safe to call again.
+        """
+        return await self._executions.uninterrupted(self._cancel(run, seconds))
+
+    async def _cancel(self, run: Run, seconds: float) -> Run:
+        if is_terminal(run.status):
+            return run
+        if run.source is not None:
+            return await self._leave(run)
+        known = await self._store.get(run.id)
+        if known is not None and known.followers:
+            raise CompletionShared
+        claim = await self._store.cancel(run.id)
+        if claim is not None:
+            await self._abandon(Job(claim.run, claim.work), CompletionCancelled())
+        else:
+            execution = self._executions.get(run.id)
+            if execution is not None:
+                execution.stop(CompletionCancelled())
+            async with self.following(run, Cursor()) as tail:
+                await tail.ended(seconds)
+        ended = await self._store.get(run.id)
+        if ended is None:
+            raise UnknownCompletion
+        return ended
+
+    async def _leave(self, view: Run) -> Run:
+        """A view that is cancelled costs nobody anything; what it showed goes on for the others."""
+        await self._store.append(view.id, view.fence, 0, (), Ending(Status.CANCELLED))
+        left = await self._store.get(view.id)
+        if left is None:
+            raise UnknownCompletion
+        return left
 
     # --- the end of the process -------------------------------------------------------------------------------
 
     async def drain(self, seconds: float) -> None:
-        """Admit nothing more, let runs finish for so many seconds, then end the rest with an error of their own."""
+        """Admit and claim nothing more, let runs finish for so many seconds, then stop the rest."""
         self._draining = True
-        loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
-        while self._tasks:
-            # A request that is being admitted now becomes a run of its own, which has the same time to finish.
-            await asyncio.wait(self._tasks, timeout=max(until - loop.time(), 0.0))
-            if loop.time() >= until:
-                break
-        for task in self._tasks:
+        self._queue.stop()
+        await self._executions.finish(seconds, self._limits.store_grace)
+        for task in self._background:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._limits.store_grace)
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*self._background, return_exceptions=True)
 
-    async def _uninterrupted(self, work: Coroutine[Any, Any, T]) -> T:
-        task = self._hold_on(work)
-        # When the caller has left, nobody asks for the outcome any more.
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return await asyncio.shield(task)
 
-    def _hold_on(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+def _as_view(view: Run, source: Run) -> Run:
+    return replace(
+        view,
+        status=source.status,
+        attempt=source.attempt,
+        tail=0 if view.replayed else source.tail,
+        usage=source.usage,
+        error=source.error,
+        charged=0 if is_terminal(source.status) else None,
+        detach_grace=None,
+    )

@@ -4,7 +4,8 @@ A reader is an index into one list. It costs no task and no connection beyond it
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from domain.runs import Ending, Run
 
@@ -12,15 +13,26 @@ from domain.runs import Ending, Run
 class Tail:
     """A run's entries so far, and its ending once it has one. Written by one task, followed by any number.
 
-    ``live`` is False for a run whose answer comes whole: it has no entries, only an ending.
+    ``readers`` is how many follow it now; ``left`` the event loop's time since when there have been none.
     """
 
-    def __init__(self, run: Run, *, live: bool = True) -> None:
+    def __init__(self, run: Run) -> None:
         self.run = run
-        self.live = live
         self.entries: list[bytes] = []
         self.ending: Ending | None = None
+        self.readers = 0
+        self.left = asyncio.get_running_loop().time()
         self._bell: asyncio.Future[None] | None = None
+
+    @contextmanager
+    def read(self) -> "Iterator[Tail]":
+        """Count as one of its readers inside the block."""
+        self.readers += 1
+        try:
+            yield self
+        finally:
+            self.readers -= 1
+            self.left = asyncio.get_running_loop().time()
 
     def extend(self, entries: Sequence[bytes]) -> None:
         """Add entries that the store has acknowledged, and wake the readers."""

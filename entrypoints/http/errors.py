@@ -44,6 +44,7 @@ class Manners:
 _TABLE: Mapping[Kind, tuple[int, str]] = {
     Kind.INVALID: (0, "invalid_request_error"),
     Kind.MISPLACED: (400, "invalid_request_error"),
+    Kind.MISMATCHED: (422, "invalid_request_error"),
     Kind.UNSUPPORTED_MODEL: (0, "invalid_request_error"),
     Kind.TOO_LONG: (400, "invalid_request_error"),
     Kind.UNAUTHENTICATED: (401, "invalid_request_error"),

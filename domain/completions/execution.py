@@ -1,0 +1,94 @@
+"""An execution: a run that this process owns, from its claim to its end, and the way to stop it."""
+
+import asyncio
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TypeAlias
+
+from domain.chat import Completion
+from domain.completions.assembly import Assembly
+from domain.completions.tail import Tail
+from domain.completions.writing import LogWriter
+from domain.errors import SluiceError
+from domain.ports import Account
+from domain.providers import Target
+from domain.runs import Run, Work
+from domain.tenants import Tenant
+
+#: Seconds after which an execution that was told to stop and has not is told again: a library may swallow a
+#: cancellation that comes together with a timeout of its own.
+_AGAIN = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A run and what it takes to execute it here; without ``tenant`` or ``target`` it can only be ended."""
+
+    run: Run
+    work: Work | None
+    tenant: Tenant | None = None
+    target: Target | None = None
+
+    @property
+    def account(self) -> Account:
+        return Account(self.run.tenant, self.run.group, self.run.user)
+
+
+class Handover(Enum):
+    """Why an execution stops that does not end its run."""
+
+    LOST = auto()
+    """The run has another owner, or has ended elsewhere."""
+    REQUEUE = auto()
+    """Another attempt is to be made."""
+
+
+#: What stops an execution before its answer is complete.
+Stop: TypeAlias = SluiceError | Handover
+
+
+class Progress:
+    """What came of a run so far: pieces of a stream, or a whole answer at once. ``began`` is in Unix seconds."""
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.assembly = Assembly()
+        self.whole: Completion | None = None
+
+    def completion(self) -> Completion:
+        return self.whole if self.whole is not None else self.assembly.completion()
+
+    @property
+    def is_empty(self) -> bool:
+        return self.whole is None and self.assembly.is_empty
+
+
+class Execution:
+    """One attempt at a run. ``stopping`` is why it is to stop, None while it is not."""
+
+    def __init__(self, job: Job, tail: Tail, writer: LogWriter, progress: Progress) -> None:
+        self.job = job
+        self.tail = tail
+        self.writer = writer
+        self.progress = progress
+        self.stopping: Stop | None = None
+        self._asking: asyncio.Task[object] | None = None
+
+    def stop(self, why: Stop) -> None:
+        """Break off asking the provider. Only the first reason counts; too late, it counts for nothing."""
+        if self.stopping is None:
+            self.stopping = why
+            self._nudge()
+
+    def ask(self) -> None:
+        """From here on, the current task asks the provider, and may be cancelled by ``stop``."""
+        self._asking = asyncio.current_task()
+
+    def asked(self) -> None:
+        """From here on, the current task may no longer be cancelled."""
+        self._asking = None
+
+    def _nudge(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            asyncio.get_running_loop().call_later(_AGAIN, self._nudge)

@@ -1,0 +1,121 @@
+"""Writing a run's log. Persist, then deliver: a reader sees what the store has acknowledged, so all readers can.
+
+While the store is away, what the provider says is kept here; afterwards the log goes on exactly where it ended,
+even if the store has lost the last of what it had acknowledged.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from domain.completions.patience import insist
+from domain.completions.tail import Tail
+from domain.errors import CompletionCancelled, StoreUnavailable
+from domain.ports import RunStore
+from domain.runs import Ending, Run, Standing, Work
+
+#: How often one write may find that the store has lost what it had, before it counts as away.
+_REPAIRS = 3
+
+
+class Superseded(Exception):
+    """The run has another owner, or has ended: what this one says no longer counts."""
+
+
+class LogWriter:
+    """The log of one attempt, written by its owner.
+
+    ``grace`` is how many seconds the store may be away before the run gives up. ``written`` is the event loop's time
+    of the last write that was acknowledged, which renewed the lease.
+    """
+
+    def __init__(self, store: RunStore, run: Run, work: Work | None, tail: Tail, grace: float) -> None:
+        self._store = store
+        self._run = run
+        self._work = work
+        self._tail = tail
+        self._grace = grace
+        #: Everything that was said, since the store may lose what it has.
+        self._said: list[bytes] = []
+        self._rescue: asyncio.Task[None] | None = None
+        self._writing = False
+        self.written = asyncio.get_running_loop().time()
+
+    async def write(self, entries: Sequence[bytes]) -> None:
+        """Add entries. They are in the log when this returns, or will be when the store is back.
+
+        Raises:
+            CompletionCancelled: somebody asks for that.
+            Superseded: the run is no longer this writer's.
+            StoreUnavailable: the store has been away for longer than the grace.
+        """
+        self._said.extend(entries)
+        if self._rescue is not None:
+            if not self._rescue.done():
+                return
+            rescue, self._rescue = self._rescue, None
+            rescue.result()
+        try:
+            await self._put()
+        except StoreUnavailable:
+            self._rescue = asyncio.ensure_future(insist(self._put, self._grace))
+
+    async def touch(self) -> None:
+        """Renew the lease, unless a write does that anyway.
+
+        Raises:
+            CompletionCancelled, Superseded, StoreUnavailable: as ``write``, the last one at once.
+        """
+        if not self._writing and self._rescue is None:
+            await self._put()
+
+    async def close(self, ending: Ending) -> None:
+        """Write the last of the entries and the ending.
+
+        Raises:
+            Superseded: the run is no longer this writer's.
+            StoreUnavailable: the store has been away for longer than the grace.
+        """
+        if self._rescue is not None:
+            self._rescue.cancel()
+            await asyncio.wait((self._rescue,))
+        await insist(lambda: self._put(ending), self._grace)
+
+    async def abort(self) -> None:
+        """Stop writing; what was not acknowledged is dropped."""
+        if self._rescue is not None:
+            self._rescue.cancel()
+            await asyncio.wait((self._rescue,))
+
+    async def _put(self, ending: Ending | None = None) -> None:
+        self._writing = True
+        try:
+            await self._put_from(len(self._tail.entries), ending)
+        finally:
+            self._writing = False
+
+    async def _put_from(self, base: int, ending: Ending | None) -> None:
+        run = self._run
+        for _ in range(_REPAIRS):
+            entries = self._said[base:]
+            answer = await self._store.append(run.id, run.fence, base, entries, ending)
+            match answer.standing:
+                case Standing.LOST:
+                    raise Superseded
+                case Standing.BEHIND:
+                    base = answer.tail
+                case Standing.UNKNOWN:
+                    # Somebody emptied the store. What is known here is enough to go on.
+                    await self._store.begin(run, self._work)
+                    base = 0
+                case Standing.OWNED | Standing.CANCELLING:
+                    self._acknowledge(base + len(entries))
+                    if answer.standing is Standing.CANCELLING and ending is None:
+                        raise CompletionCancelled
+                    return
+        raise StoreUnavailable
+
+    def _acknowledge(self, count: int) -> None:
+        self.written = asyncio.get_running_loop().time()
+        new = self._said[len(self._tail.entries) : count]
+        if new:
+            self._tail.extend(new)
