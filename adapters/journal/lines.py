@@ -11,6 +11,7 @@ from domain.facts import (
     RecordFailed,
     RequestServed,
     RunEnded,
+    RunRequeued,
     SettlementFailed,
     Unexpected,
 )
@@ -61,6 +62,12 @@ def line_of(fact: Fact) -> Line:
             level = "WARNING" if status == "failed" else "INFO"
             ended = {name: getattr(fact, name) for name in _ENDED}
             return Line(level, f"Run {status}", ended | {"seconds": round(fact.seconds, 3)})
+        case RunRequeued(run_id=run_id, tenant=tenant, attempt=attempt, why=why):
+            return Line(
+                "WARNING",
+                "Run requeued",
+                {"run_id": run_id, "tenant": tenant, "attempt": attempt, "why": why},
+            )
         case SettlementFailed(run_id=run_id, tenant=tenant, cost_tokens=cost):
             return Line(
                 "ERROR",

@@ -1,7 +1,7 @@
 """How a run leaves over HTTP: whole, as a stream, or as the state of a job. The same for all surfaces."""
 
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -10,17 +10,28 @@ from sanic import HTTPResponse, Request
 from domain.chat import ChatRequest, Completion, JsonObject
 from domain.completions.runs import CompletionRuns, Order, Started
 from domain.completions.tail import Tail
-from domain.errors import InternalError, InvalidCursor, SluiceError
+from domain.errors import CompletionCancelled, InternalError, InvalidCursor, SluiceError
 from domain.facts import Unexpected
 from domain.ports import Journal
-from domain.runs import END_PLACE, Cursor, Ending, Run, RunError, Status, is_terminal, parse_cursor
+from domain.runs import (
+    END_PLACE,
+    Cursor,
+    Ending,
+    Run,
+    Status,
+    is_terminal,
+    parse_cursor,
+    run_of_cursor,
+)
 from domain.tenants import Caller, TenantId, UserId
 from entrypoints.http import sse
 from entrypoints.http.errors import error_object
 from entrypoints.http.exchange import Exchange, json_response
-from entrypoints.http.headers import preferred_wait
+from entrypoints.http.headers import Preferences, idempotency_key, preferences
 
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "Connection": "keep-alive", "X-Accel-Buffering": "no"}
+#: Seconds that the answer to a cancel waits for the run's end; it comes at once unless its replica is gone.
+_CANCEL_PATIENCE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,53 +49,97 @@ class Answering:
 
     # --- creating ---------------------------------------------------------------------------------------------
 
-    async def answer(
+    async def create(
         self, request: Request, exchange: Exchange, caller: Caller, chat: ChatRequest, order: Order
     ) -> HTTPResponse | None:
-        """Start a run and answer with its stream or its completion, as the request asks."""
+        """Answer with the stream or the completion, as the request asks, or with a job if the client prefers that."""
+        order = replace(order, idempotency_key=idempotency_key(request.headers))
+        known = await self._named_by_cursor(request, caller, chat)
+        if known is not None:
+            return await self._resume(request, exchange, known, _path_of(request, known))
+        prefer = preferences(request.headers.get("prefer"))
+        if prefer.respond_async and not chat.stream:
+            return await self.queue(request, exchange, caller, chat, order, accepted=202)
         started = await self.runs.start(caller, chat, order)
-        self._note(exchange, request, chat, started)
-        if chat.stream:
-            return await self._stream(request, exchange, started.tail, 0)
-        return await self._whole(exchange, started.run, started.tail)
+        self._note(exchange, request, started)
+        if not chat.stream:
+            return await self._whole(exchange, started, {})
+        if started.tail is not None:
+            with started.tail.read() as tail:
+                return await self._stream(request, exchange, started.run, tail, 0)
+        async with self.runs.following(started.run, Cursor()) as tail:
+            return await self._stream(request, exchange, started.run, tail, 0)
 
     async def queue(
-        self, request: Request, exchange: Exchange, caller: Caller, chat: ChatRequest, order: Order
+        self,
+        request: Request,
+        exchange: Exchange,
+        caller: Caller,
+        chat: ChatRequest,
+        order: Order,
+        *,
+        accepted: int = 200,
     ) -> HTTPResponse:
-        """Queue a run and answer with the job, or with the completion where the client waits long enough for it."""
+        """Answer with the job, or with the completion where the client waits long enough for it."""
+        prefer = preferences(request.headers.get("prefer"))
+        # A job is asked of the provider as a stream, so that whoever wants to can watch it.
+        order = replace(order, live=True, idempotency_key=idempotency_key(request.headers))
         started = await self.runs.enqueue(caller, chat, order)
-        self._note(exchange, request, chat, started)
-        wait = preferred_wait(request.headers.get("prefer"))
-        applied = {} if wait is None else {"Preference-Applied": f"wait={wait}"}
-        ending = await started.tail.ended(wait) if wait else None
-        if ending is not None:
-            return await self._ended(exchange, started.tail.run, ending, applied)
-        # Who does not wait is told that it is queued, even where its turn has come already.
-        status = (started.tail.run if wait else started.run).status
-        job = {"id": started.run.answer_id, "status": status.value, "eta": started.eta}
-        return json_response(orjson.dumps(job), exchange, applied)
+        self._note(exchange, request, started)
+        run, applied = started.run, prefer.applied("wait", *(("respond-async",) if accepted != 200 else ()))
+        if prefer.wait:
+            async with self.runs.following(run, Cursor()) as tail:
+                ending = await tail.ended(prefer.wait)
+            if ending is not None:
+                return await self._ended(exchange, run, ending, applied)
+            run = await self.runs.find(run.id, run.tenant, run.user)
+        job = {"id": run.answer_id, "status": run.status.value, "eta": started.eta}
+        return json_response(orjson.dumps(job), exchange, applied, status=accepted)
 
-    def _note(self, exchange: Exchange, request: Request, chat: ChatRequest, started: Started) -> None:
+    async def _named_by_cursor(self, request: Request, caller: Caller, chat: ChatRequest) -> Run | None:
+        """The run whose stream a POST with Last-Event-ID goes on with: it never begins another one."""
+        text = request.headers.get("last-event-id")
+        if not text or text == "0":
+            return None
+        run_id = run_of_cursor(text)
+        if run_id is None or not chat.stream:
+            raise InvalidCursor("Last-Event-ID has to name a stream, and the request to ask for one.")
+        return await self.runs.find_stream(run_id, caller, chat)
+
+    def _note(self, exchange: Exchange, request: Request, started: Started) -> None:
         exchange.verdict = started.verdict
-        exchange.knows(started.run, f"{request.path.rstrip('/')}/{started.run.id}")
-        if chat.cache_key is not None:
-            exchange.cache = "miss"
+        exchange.knows(started.run, _path_of(request, started.run))
+        exchange.cache = started.cache
+        exchange.replayed = started.replayed
 
-    async def _whole(self, exchange: Exchange, run: Run, tail: Tail) -> HTTPResponse:
-        ending = await tail.ended()
+    async def _whole(self, exchange: Exchange, started: Started, headers: dict[str, str]) -> HTTPResponse:
+        if started.tail is not None:
+            with started.tail.read() as tail:
+                ending = await tail.ended()
+        else:
+            async with self.runs.following(started.run, Cursor()) as tail:
+                ending = await tail.ended()
         assert ending is not None  # noqa: S101 - without a time limit there is an ending
-        return await self._ended(exchange, run, ending, {})
+        return await self._ended(exchange, started.run, ending, headers)
 
     async def _ended(self, exchange: Exchange, run: Run, ending: Ending, headers: dict[str, str]) -> HTTPResponse:
+        if run.source is not None:
+            # What another's run cost is not what this view of it costs.
+            ending = replace(ending, charged=0)
         exchange.saw(ending)
-        if ending.completion is None:
-            raise _reason(ending.error)
+        if ending.status is not Status.COMPLETED:
+            raise _reason(ending)
+        completion = ending.completion or await self.runs.completion(run)
+        if completion is None:
+            raise InternalError
         charged = {"X-Sluice-Charged-Tokens": str(ending.charged)}
-        return json_response(orjson.dumps(_completion(run, ending.completion)), exchange, {**headers, **charged})
+        return json_response(orjson.dumps(_completion(run, completion)), exchange, {**headers, **charged})
 
     # --- streaming --------------------------------------------------------------------------------------------
 
-    async def _stream(self, request: Request, exchange: Exchange, tail: Tail, seen: int) -> HTTPResponse | None:
+    async def _stream(
+        self, request: Request, exchange: Exchange, run: Run, tail: Tail, seen: int
+    ) -> HTTPResponse | None:
         silent = not await tail.grown(seen, self.first_byte_grace)
         if not silent and not seen:
             _raise_if_stillborn(exchange, tail)
@@ -95,7 +150,7 @@ class Answering:
         try:
             if silent:
                 await response.send(sse.KEEP_ALIVE)
-            async with aclosing(sse.follow(tail, seen, self.keep_alive)) as frames:
+            async with aclosing(sse.follow(run, tail, seen, self.keep_alive)) as frames:
                 async for frame in frames:
                     await response.send(frame)
             await response.eof()
@@ -104,7 +159,7 @@ class Answering:
             _abort(request)
         finally:
             if tail.ending is not None:
-                exchange.saw(tail.ending)
+                exchange.saw(tail.ending if run.source is None else replace(tail.ending, charged=0))
         return None
 
     # --- fetching ---------------------------------------------------------------------------------------------
@@ -114,36 +169,52 @@ class Answering:
     ) -> HTTPResponse | None:
         """A run again: its state, or with ``?stream=true`` its stream from a cursor on."""
         run = await self.runs.find(run_id, tenant_id, user)
-        exchange.knows(run, f"{request.path.rstrip('/').rpartition('/')[0]}/{run.id}")
+        path = f"{request.path.rstrip('/').rpartition('/')[0]}/{run.id}"
         if request.args.get("stream") == "true":
-            return await self._resume(request, exchange, run)
-        wait = preferred_wait(request.headers.get("prefer"))
-        applied = {} if wait is None else {"Preference-Applied": f"wait={wait}"}
-        if wait and not is_terminal(run.status):
+            return await self._resume(request, exchange, run, path)
+        exchange.knows(run, path)
+        prefer = preferences(request.headers.get("prefer"))
+        if prefer.wait and not is_terminal(run.status):
             async with self.runs.following(run, Cursor()) as tail:
-                await tail.ended(wait)
-                run = tail.run
-        return await self._state(exchange, run, applied)
+                await tail.ended(prefer.wait)
+            run = await self.runs.find(run.id, tenant_id, user)
+        return await self._state(exchange, run, prefer)
 
-    async def _resume(self, request: Request, exchange: Exchange, run: Run) -> HTTPResponse | None:
+    async def cancel(
+        self, request: Request, exchange: Exchange, run_id: str, tenant_id: TenantId, user: UserId
+    ) -> HTTPResponse:
+        """Stop a run; what it is then. One that has ended stays as it is."""
+        run = await self.runs.find(run_id, tenant_id, user)
+        exchange.knows(run, f"{request.path.rstrip('/').rpartition('/')[0].rpartition('/')[0]}/{run.id}")
+        cancelled = await self.runs.cancel(run, _CANCEL_PATIENCE)
+        return await self._state(exchange, cancelled, Preferences())
+
+    async def _resume(self, request: Request, exchange: Exchange, run: Run, path: str) -> HTTPResponse | None:
+        exchange.knows(run, path)
         cursor = _cursor(request, run.id)
         async with self.runs.following(run, cursor) as tail:
             if tail.ending is not None and cursor.seq == len(tail.entries) + END_PLACE:
                 # An EventSource that has everything comes back all the same; only 204 makes it stop.
                 return HTTPResponse(b"", 204, exchange.headers())
-            return await self._stream(request, exchange, tail, cursor.seq)
+            return await self._stream(request, exchange, run, tail, cursor.seq)
 
-    async def _state(self, exchange: Exchange, run: Run, headers: dict[str, str]) -> HTTPResponse:
+    async def _state(self, exchange: Exchange, run: Run, prefer: Preferences) -> HTTPResponse:
         state: JsonObject = {"id": run.answer_id, "status": run.status.value}
+        headers = prefer.applied("wait")
         if run.charged is not None:
             exchange.usage, exchange.charged = run.usage, run.charged
-            headers = {**headers, "X-Sluice-Charged-Tokens": str(run.charged)}
-        if run.error is not None:
-            state["error"] = error_object(run.error.as_exception())
+            headers |= {"X-Sluice-Charged-Tokens": str(run.charged)}
+        if run.status is Status.FAILED:
+            state["error"] = error_object(run.error.as_exception() if run.error is not None else InternalError())
         elif run.status is Status.COMPLETED:
             completion = await self.runs.completion(run)
             state |= _completion(run, completion) if completion is not None else {}
         return json_response(orjson.dumps(state), exchange, headers)
+
+
+def _path_of(request: Request, run: Run) -> str:
+    """Where a run that answers this POST can be fetched."""
+    return f"{request.path.rstrip('/')}/{run.id}"
 
 
 def _completion(run: Run, completion: Completion) -> JsonObject:
@@ -162,11 +233,13 @@ def _raise_if_stillborn(exchange: Exchange, tail: Tail) -> None:
     """A stream that failed before its first event is a plain HTTP error."""
     if tail.ending is not None and not tail.entries and tail.ending.status is not Status.COMPLETED:
         exchange.saw(tail.ending)
-        raise _reason(tail.ending.error)
+        raise _reason(tail.ending)
 
 
-def _reason(error: RunError | None) -> SluiceError:
-    return error.as_exception() if error is not None else InternalError()
+def _reason(ending: Ending) -> SluiceError:
+    if ending.error is not None:
+        return ending.error.as_exception()
+    return CompletionCancelled() if ending.status is Status.CANCELLED else InternalError()
 
 
 def _cursor(request: Request, run_id: str) -> Cursor:

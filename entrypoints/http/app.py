@@ -135,6 +135,7 @@ def _add_surfaces(app: App, services: Services) -> None:
     for verb, path, action in (
         ("POST", "/v1/chat/completions", "create"),
         ("GET", "/v1/chat/completions/<run_id:str>", "fetch"),
+        ("POST", "/v1/chat/completions/<run_id:str>/cancel", "cancel"),
         ("GET", "/v1/models", "models"),
         ("GET", "/v1/models/<name:path>", "model"),
     ):

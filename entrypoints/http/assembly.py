@@ -36,7 +36,7 @@ def assemble(container: Container, *, before: Callable[[], Awaitable[None]] | No
         runs=runs,
         registry=planner.registry,
         exchanges=Exchanges(journal, container.entropy()),
-        start=(*((before,) if before is not None else ()), require_clear_namespaces),
+        start=(*((before,) if before is not None else ()), require_clear_namespaces, runs.work),
         stop=tuple(container.closers()),
     )
     http = HttpSettings(

@@ -42,6 +42,7 @@ class Exchange:
     location: str | None = None
     verdict: Verdict | None = None
     cache: str | None = None
+    replayed: bool = False
 
     def knows(self, run: Run, location: str) -> None:
         """Take note of the run that this exchange is about, and of where it can be fetched."""
@@ -69,6 +70,8 @@ class Exchange:
             headers["Content-Location"] = self.location
         if self.cache is not None:
             headers["X-Cache"] = self.cache
+        if self.replayed:
+            headers["Idempotent-Replayed"] = "true"
         return headers
 
     def fact(self, method: str) -> RequestServed:
@@ -147,6 +150,8 @@ class Exchanges:
         return HTTPResponse(told.body, told.status, headers, JSON)
 
 
-def json_response(body: bytes, exchange: Exchange, headers: dict[str, Any] | None = None) -> HTTPResponse:
-    """A whole answer of status 200."""
-    return HTTPResponse(body, 200, {**exchange.headers(), **(headers or {})}, JSON)
+def json_response(
+    body: bytes, exchange: Exchange, headers: dict[str, Any] | None = None, *, status: int = 200
+) -> HTTPResponse:
+    """A whole answer."""
+    return HTTPResponse(body, status, {**exchange.headers(), **(headers or {})}, JSON)

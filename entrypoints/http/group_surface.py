@@ -37,15 +37,18 @@ class GroupSurface:
         caller = await self.callers.in_group(tenant, draft.peek("group_id"), authentication(request, self.verifier))
         run_id = self.answering.runs.announce(caller, "job")
         chat = draft.parse(FIELDS)
-        # A job is asked of the provider as a stream, too: whoever wants to can watch it.
         order = Order(run_id, exchange.request_id, live=True)
         if chat.stream:
-            return await self.answering.answer(request, exchange, caller, chat, order)
+            return await self.answering.create(request, exchange, caller, chat, order)
         return await self.answering.queue(request, exchange, caller, chat, order)
 
     async def fetch(self, request: Request, exchange: Exchange, run_id: str) -> HTTPResponse | None:
         caller = await self._somebody(request, exchange)
         return await self.answering.fetch(request, exchange, run_id, caller.tenant.id, caller.user)
+
+    async def cancel(self, request: Request, exchange: Exchange, run_id: str) -> HTTPResponse:
+        caller = await self._somebody(request, exchange)
+        return await self.answering.cancel(request, exchange, run_id, caller.tenant.id, caller.user)
 
     async def models(self, request: Request, exchange: Exchange) -> HTTPResponse:
         return list_models(exchange, self.planner, await self._somebody(request, exchange))

@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+from domain.errors import InvalidIdempotencyKey
 from domain.rate import Verdict
 
 #: Seconds that ``Prefer: wait`` can ask for at most; proxies cut longer silences.
 MAX_WAIT = 60
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
+_IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 _WAIT = re.compile(r"wait\s*=\s*\"?([0-9]{1,9})\"?", re.IGNORECASE)
 
 
@@ -34,16 +37,46 @@ def duration(seconds: float) -> str:
     return f"{hours}h{minutes}m{shown}" if hours else f"{minutes}m{shown}"
 
 
-def preferred_wait(prefer: str | None) -> int | None:
-    """The seconds of ``Prefer: wait=N``, bounded; None without one. A malformed preference is no preference.
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """What a client would like (RFC 7240): to wait up to so many seconds for the outcome, and not to wait for it."""
 
-    https://www.rfc-editor.org/rfc/rfc7240#section-4.3
+    wait: int | None = None
+    respond_async: bool = False
+
+    def applied(self, *names: str) -> dict[str, str]:
+        """The header that says which of these preferences are heeded."""
+        told = {"respond-async": self.respond_async, f"wait={self.wait}": self.wait is not None}
+        heeded = [name for name, given in told.items() if given and name.partition("=")[0] in names]
+        return {"Preference-Applied": ", ".join(heeded)} if heeded else {}
+
+
+def preferences(prefer: str | None) -> Preferences:
+    """The preferences in a ``Prefer`` header, bounded. What is malformed is no preference; the first of a kind counts.
+
+    https://www.rfc-editor.org/rfc/rfc7240#section-4
     """
+    wait: int | None = None
+    respond_async = False
     for preference in (prefer or "").split(","):
-        match = _WAIT.fullmatch(preference.partition(";")[0].strip())
-        if match is not None:
-            return min(int(match[1]), MAX_WAIT)
-    return None
+        token = preference.partition(";")[0].strip()
+        match = _WAIT.fullmatch(token)
+        if match is not None and wait is None:
+            wait = min(int(match[1]), MAX_WAIT)
+        respond_async = respond_async or token.lower() == "respond-async"
+    return Preferences(wait, respond_async)
+
+
+def idempotency_key(headers: Mapping[str, str]) -> str | None:
+    """The ``Idempotency-Key`` that the client sent, None where it sent none.
+
+    Raises:
+        InvalidIdempotencyKey: it is empty, too long, or has other characters than printable ASCII.
+    """
+    given = headers.get("idempotency-key")
+    if given is not None and not _IDEMPOTENCY_KEY.fullmatch(given):
+        raise InvalidIdempotencyKey
+    return given
 
 
 def usable_request_id(headers: Mapping[str, str]) -> str | None:

@@ -35,11 +35,15 @@ class ProviderSurface:
         run_id = self.answering.runs.announce(caller, "chatcmpl")
         chat = read_draft(request).parse(FIELDS)
         order = Order(run_id, exchange.request_id, live=chat.stream, extras=False)
-        return await self.answering.answer(request, exchange, caller, chat, order)
+        return await self.answering.create(request, exchange, caller, chat, order)
 
     async def fetch(self, request: Request, exchange: Exchange, scope: str, run_id: str) -> HTTPResponse | None:
         caller = await self._caller(request, exchange, scope)
         return await self.answering.fetch(request, exchange, run_id, caller.tenant.id, caller.user)
+
+    async def cancel(self, request: Request, exchange: Exchange, scope: str, run_id: str) -> HTTPResponse:
+        caller = await self._caller(request, exchange, scope)
+        return await self.answering.cancel(request, exchange, run_id, caller.tenant.id, caller.user)
 
     async def models(self, request: Request, exchange: Exchange, scope: str) -> HTTPResponse:
         return list_models(exchange, self.planner, await self._caller(request, exchange, scope))

@@ -10,7 +10,7 @@ import orjson
 
 from domain.chat import JsonObject
 from domain.completions.tail import Tail
-from domain.errors import SluiceError
+from domain.errors import CompletionCancelled, InternalError, SluiceError
 from domain.runs import END_PLACE, USAGE_PLACE, Ending, Run, Status
 from entrypoints.http.errors import error_object
 
@@ -18,25 +18,42 @@ CONTENT_TYPE = "text/event-stream"
 KEEP_ALIVE = b": ka\n"
 #: Milliseconds after which a browser's EventSource comes back by itself.
 _RETRY = b"retry: 2000\n"
+#: The most entries in one write.
+_AT_ONCE = 512
 
 
 class Frames:
-    """Renders what a run's log holds: the stored part of a chunk between this view's head and the end of the frame."""
+    """Renders what a log holds: the stored part of a chunk between this view's head and the end of the frame.
 
-    def __init__(self, run: Run) -> None:
-        self._place = f"id: {run.id}:{run.attempt}-".encode()
+    ``run`` is the view, whose ids the events carry; ``tail`` is the log's, whose attempt they carry.
+    """
+
+    def __init__(self, run: Run, tail: Tail) -> None:
+        self._run = run
+        self._tail = tail
+        self._place = b""
         usage = b'"usage":null,' if run.include_usage else b""
         identity = orjson.dumps({"id": run.answer_id, "object": "chat.completion.chunk", "created": run.created})
         self._head = b"data: " + identity[:-1] + b"," + usage
-        self._include_usage = run.include_usage
         self._identity: JsonObject = orjson.loads(identity)
-        self._model = run.model
         self._prefix = _RETRY
 
-    def entry(self, seq: int, data: bytes) -> bytes:
-        """The frame of log entry ``seq``; ``data`` is a JSON object with at least one member."""
+    def batch(self, seen: int, entries: Sequence[bytes]) -> bytes:
+        """The frames of these entries, which come behind place ``seen``."""
+        place, head = self._placed(), self._head
+        frames = b"".join(
+            [b"%s%d\n%s%s\n\n" % (place, seq, head, data[1:]) for seq, data in enumerate(entries, start=seen + 1)]
+        )
+        if not frames:
+            return frames
         prefix, self._prefix = self._prefix, b""
-        return b"%s%s%d\n%s%s\n\n" % (prefix, self._place, seq, self._head, data[1:])
+        return prefix + frames
+
+    def _placed(self) -> bytes:
+        # Not before there is something to place: until then, the run may begin again.
+        if not self._place:
+            self._place = f"id: {self._run.id}:{self._tail.run.attempt}-".encode()
+        return self._place
 
     def ending(self, entries: Sequence[bytes], ending: Ending, seen: int) -> bytes:
         """The frames behind the last of the entries, for a reader who has seen everything up to ``seen``."""
@@ -44,29 +61,29 @@ class Frames:
         if ending.status is not Status.COMPLETED:
             return self._end(tail, orjson.dumps({"error": error_object(_failure(ending))}))
         frames = b""
-        if self._include_usage and ending.usage is not None and seen < tail + USAGE_PLACE:
-            model = orjson.loads(entries[-1]).get("model") if entries else self._model
+        if self._run.include_usage and ending.usage is not None and seen < tail + USAGE_PLACE:
+            model = orjson.loads(entries[-1]).get("model") if entries else self._run.model
             data = orjson.dumps({**self._identity, "model": model, "choices": [], "usage": ending.usage.as_json()})
-            frames = b"%s%d\ndata: %s\n\n" % (self._place, tail + USAGE_PLACE, data)
+            frames = b"%s%d\ndata: %s\n\n" % (self._placed(), tail + USAGE_PLACE, data)
         return frames + self._end(tail, b"[DONE]")
 
     def _end(self, tail: int, data: bytes) -> bytes:
-        return b"%s%d\ndata: %s\n\n" % (self._place, tail + END_PLACE, data)
+        return b"%s%d\ndata: %s\n\n" % (self._placed(), tail + END_PLACE, data)
 
 
-async def follow(tail: Tail, seen: int, keep_alive: float) -> AsyncGenerator[bytes, None]:
-    """The frames behind place ``seen``, as they come; a comment for every ``keep_alive`` seconds of silence."""
-    frames = Frames(tail.run)
+async def follow(run: Run, tail: Tail, seen: int, keep_alive: float) -> AsyncGenerator[bytes, None]:
+    """The frames of a view behind place ``seen``, as they come; a comment for every ``keep_alive`` seconds of silence."""
+    frames = Frames(run, tail)
     at = seen
     while True:
         if not await tail.grown(at, keep_alive):
             yield KEEP_ALIVE
             continue
-        # Everything that has come meanwhile leaves in one write.
-        entries = tail.entries[at:]
-        batch = b"".join(frames.entry(at + offset, data) for offset, data in enumerate(entries, start=1))
+        # What has come meanwhile leaves in one write, of bounded size: a slow reader holds up nobody's memory.
+        entries = tail.entries[at : at + _AT_ONCE]
+        batch = frames.batch(at, entries)
         at += len(entries)
-        if tail.ending is not None:
+        if tail.ending is not None and at >= len(tail.entries):
             yield batch + frames.ending(tail.entries, tail.ending, at)
             return
         yield batch
@@ -75,4 +92,4 @@ async def follow(tail: Tail, seen: int, keep_alive: float) -> AsyncGenerator[byt
 def _failure(ending: Ending) -> SluiceError:
     if ending.error is not None:
         return ending.error.as_exception()
-    return SluiceError(f"The completion was {ending.status.value}.")
+    return CompletionCancelled() if ending.status is Status.CANCELLED else InternalError()
