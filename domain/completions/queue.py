@@ -110,7 +110,9 @@ class JobQueue:
                 return None
             shard = min(turns, key=lambda it: (turns[it], it))
             claim = await self._store.take(shard)
-            # Whatever it was, the shard has changed.
+            left = self._surveys[shard].waiting - 1
+            self._surveys[shard] = Survey(left, turns[shard]) if left > 0 and claim is not None else Survey()
+            # Who is first now, and whether anybody is, has to be asked again.
             self._stale.add(shard)
             if claim is not None:
                 return claim

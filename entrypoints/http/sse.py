@@ -72,7 +72,7 @@ class Frames:
 
 
 async def follow(run: Run, tail: Tail, seen: int, keep_alive: float) -> AsyncGenerator[bytes, None]:
-    """The frames of a view behind place ``seen``, as they come; a comment for every ``keep_alive`` seconds of silence."""
+    """A view's frames behind place ``seen``, as they come; a comment for every ``keep_alive`` seconds of silence."""
     frames = Frames(run, tail)
     at = seen
     while True:

@@ -210,8 +210,8 @@ async def test_nobodys_user_id_is_anonymous_and_a_random_uuid(acme: Member, monk
         return await hold(account, *rest, **more)
 
     monkeypatch.setattr(ledger, "hold", noting)
-    await as_group(acme)
-    await as_group(acme)
+    await as_group(acme, cache_key="one")
+    await as_group(acme, cache_key="another")
 
     assert all(re.fullmatch(f"anonymous-{UUID4}", account.user) for account in accounts)
     assert len({account.user for account in accounts}) == 2
