@@ -6,7 +6,7 @@ from adapters.redis import keys
 from adapters.redis.connection import RedisConnection, Word
 from adapters.redis.keys import RunKeys, ShardKeys
 from adapters.redis.records import claim_of, completion_of, ending_words, paired, record_of, run_of, work_text
-from adapters.redis.scripts import now, script
+from adapters.redis.scripts import milliseconds, now, script
 from domain.chat import Completion
 from domain.ids import is_id
 from domain.ports import Clock
@@ -36,10 +36,10 @@ class RedisRunStore:
         clock: Clock | None = None,
     ) -> None:
         self._connection = connection
-        self._lease_ms = _ms(lease)
-        self._queue_ms = _ms(queue)
-        self._log_kept_ms = _ms(log_kept)
-        self._kept_ms = _ms(kept)
+        self._lease_ms = milliseconds(lease)
+        self._queue_ms = milliseconds(queue)
+        self._log_kept_ms = milliseconds(log_kept)
+        self._kept_ms = milliseconds(kept)
         self._clock = clock
 
     # --- beginning ------------------------------------------------------------------------------------------------
@@ -128,13 +128,13 @@ class RedisRunStore:
         return Survey(waiting, int(turn) if turn is not None else None, tuple(run_id.decode() for run_id in overdue))
 
     async def attend(self, run_id: str, seconds: float) -> None:
-        await self._connection.command("SET", RunKeys.of(run_id).attended, 1, "PX", max(_ms(seconds), 1))
+        await self._connection.command("SET", RunKeys.of(run_id).attended, 1, "PX", max(milliseconds(seconds), 1))
 
     async def attended(self, run_id: str) -> bool:
         return bool(await self._connection.command("EXISTS", RunKeys.of(run_id).attended))
 
     async def enlist(self, worker: str, slots: int, seconds: float) -> int:
-        words: list[Word] = [now(self._clock), worker, slots, _ms(seconds)]
+        words: list[Word] = [now(self._clock), worker, slots, milliseconds(seconds)]
         return int(await self._connection.run(script("runs/enlist"), [keys.WORKERS], words))
 
     async def _take_over(self, name: str, run_id: str) -> Claim | None:
@@ -149,7 +149,3 @@ def _states_before(ending: Ending | None) -> str:
     if ending is None:
         return Status.IN_PROGRESS.value
     return " ".join(state.value for state in Status if ending.status in NEXT[state])
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
