@@ -79,7 +79,7 @@ def _add_stores(container: Container, settings: Settings) -> None:
     limits = providers.Object(Limits(settings.requests_per_minute, settings.tokens_per_minute))
     if settings.redis_url is None:
         memory = InMemory(default_limits=limits)
-        _fill_in(container, memory.tenants, memory.ledger, memory.limiter, memory.run_store)
+        _fill_in(container, memory)
         return
     # redis-py is a third of what there is to import; without a Redis nobody waits for it.
     from config.redis_stores import InRedis
@@ -89,22 +89,17 @@ def _add_stores(container: Container, settings: Settings) -> None:
         redis.connection()
     except ValueError as error:
         raise CompositionError(f"SLUICE_REDIS_URL: {error}") from None
-    _fill_in(container, redis.tenants, redis.ledger, redis.limiter, redis.run_store)
+    _fill_in(container, redis)
     container.checks.add_args(redis.dependency)
-    container.closers.add_args(redis.tenants.provided.aclose, redis.connection.provided.aclose)
+    container.closers.add_args(
+        redis.doorbell.provided.aclose, redis.tenants.provided.aclose, redis.connection.provided.aclose
+    )
 
 
-def _fill_in(
-    container: Container,
-    tenants: providers.Provider[Any],
-    ledger: providers.Provider[Any],
-    limiter: providers.Provider[Any],
-    run_store: providers.Provider[Any],
-) -> None:
-    container.tenants.override(tenants)
-    container.ledger.override(ledger)
-    container.limiter.override(limiter)
-    container.run_store.override(run_store)
+def _fill_in(container: Container, stores: Any) -> None:
+    """Let the overlay's stores be those of the container."""
+    for name in ("tenants", "ledger", "limiter", "run_store", "run_names", "doorbell"):
+        getattr(container, name).override(getattr(stores, name))
 
 
 def _add_vouchers(container: Container, settings: Settings) -> None:

@@ -20,7 +20,7 @@ from domain.completions.production import Production, RunLimits
 from domain.completions.runs import CompletionRuns
 from domain.models import Catalogue
 from domain.namespaces import Namespaces
-from domain.ports import Ledger, RateLimiter, RunStore, TenantStore
+from domain.ports import Doorbell, Ledger, RateLimiter, RunNames, RunStore, TenantStore
 from domain.providers import Planner, ProviderRegistry
 
 
@@ -38,6 +38,8 @@ class Container(containers.DeclarativeContainer):
     ledger: providers.Dependency[Ledger] = providers.Dependency()
     limiter: providers.Dependency[RateLimiter] = providers.Dependency()
     run_store: providers.Dependency[RunStore] = providers.Dependency()
+    run_names: providers.Dependency[RunNames] = providers.Dependency()
+    doorbell: providers.Dependency[Doorbell] = providers.Dependency()
 
     clock = providers.Object(time.time)
     entropy = providers.Object(os.urandom)

@@ -4,7 +4,9 @@ import time
 
 from dependency_injector import containers, providers
 
+from adapters.memory.doorbell import MemoryDoorbell
 from adapters.memory.ledger import MemoryLedger
+from adapters.memory.names import MemoryRunNames
 from adapters.memory.rate import MemoryRateLimiter
 from adapters.memory.runs import MemoryRunStore
 from adapters.memory.tenants import MemoryTenantStore
@@ -20,4 +22,6 @@ class InMemory(containers.DeclarativeContainer):
     tenants = providers.Singleton(MemoryTenantStore, defaults=default_limits)
     ledger = providers.Singleton(MemoryLedger, clock)
     limiter = providers.Singleton(MemoryRateLimiter, clock)
-    run_store = providers.Singleton(MemoryRunStore, clock)
+    doorbell = providers.Singleton(MemoryDoorbell)
+    run_store = providers.Singleton(MemoryRunStore, clock, doorbell)
+    run_names = providers.Singleton(MemoryRunNames, clock)
