@@ -91,10 +91,13 @@ def _add_stores(container: Container, settings: Settings) -> None:
         raise CompositionError(f"SLUICE_REDIS_URL: {error}") from None
     _fill_in(container, redis)
     container.checks.add_args(redis.dependency)
-    container.closers.add_args(redis.tenants.provided.aclose, redis.connection.provided.aclose)
+    container.closers.add_args(
+        redis.doorbell.provided.aclose, redis.tenants.provided.aclose, redis.connection.provided.aclose
+    )
 
 
 def _fill_in(container: Container, stores: Any) -> None:
+    """Let the overlay's stores be those of the container."""
     for name in ("tenants", "ledger", "limiter", "run_store", "run_names", "doorbell"):
         getattr(container, name).override(getattr(stores, name))
 

@@ -6,7 +6,9 @@ from dependency_injector import containers, providers
 
 from adapters.redis.connection import RedisConnection
 from adapters.redis.dependency import RedisDependency
+from adapters.redis.doorbell import RedisDoorbell
 from adapters.redis.ledger import RedisLedger
+from adapters.redis.names import RedisRunNames
 from adapters.redis.rate import RedisRateLimiter
 from adapters.redis.runs import RedisRunStore
 from adapters.redis.tenants import RedisTenantStore
@@ -27,3 +29,5 @@ class InRedis(containers.DeclarativeContainer):
     ledger = providers.Singleton(RedisLedger, connection)
     limiter = providers.Singleton(RedisRateLimiter, connection)
     run_store = providers.Singleton(RedisRunStore, connection)
+    run_names = providers.Singleton(RedisRunNames, connection)
+    doorbell = providers.Singleton(RedisDoorbell, url)

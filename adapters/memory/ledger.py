@@ -21,7 +21,7 @@ class MemoryLedger:
         self._remembered = remembered
         self._balances: Lapsing[Account, int] = Lapsing(clock)
         self._holds: Lapsing[Account, Lapsing[str, int]] = Lapsing(clock)
-        #: What a hold that has ended had set aside, and what it was charged.
+        #: Amount and cost of the holds that were settled or released.
         self._closed: Lapsing[tuple[Account, str], tuple[int, int]] = Lapsing(clock)
 
     def overwrite(self, account: Account, balance: int) -> None:
@@ -55,15 +55,11 @@ class MemoryLedger:
             self._balances.put(account, max(-cost, -MAX_TOKENS), self._passing)
         else:
             self._balances.change(account, max(balance - cost, -MAX_TOKENS))
-        self._close(account, hold_id, cost)
-        return cost
+        return self._close(account, hold_id, cost)
 
     async def release(self, account: Account, hold_id: str) -> int:
         closed = self._closed.get((account, hold_id))
-        if closed is not None:
-            return closed[1]
-        self._close(account, hold_id, 0)
-        return 0
+        return closed[1] if closed is not None else self._close(account, hold_id, 0)
 
     def _available(self, account: Account, balance: int) -> int:
         holds = self._holds.get(account)
@@ -73,8 +69,8 @@ class MemoryLedger:
         """What the hold of this id set aside, whether it is still open or not; None where it is new, or has lapsed."""
         holds = self._holds.get(account)
         amount = holds.get(hold_id) if holds is not None else None
-        closed = self._closed.get((account, hold_id))
-        return closed[0] if amount is None and closed is not None else amount
+        closed = self._closed.get((account, hold_id)) if amount is None else None
+        return closed[0] if closed is not None else amount
 
     def _open(self, account: Account, hold_id: str, amount: int, seconds: float) -> None:
         holds = self._holds.get(account)
@@ -84,8 +80,9 @@ class MemoryLedger:
         # All of them go when the last has lapsed; the second more keeps rounding from taking it along.
         self._holds.put(account, holds, holds.until() - self._clock() + 1.0)
 
-    def _close(self, account: Account, hold_id: str, cost: int) -> None:
+    def _close(self, account: Account, hold_id: str, cost: int) -> int:
         """End a hold and remember it; one that was never made can no longer be made."""
         holds = self._holds.get(account)
         amount = holds.pop(hold_id) if holds is not None else None
         self._closed.put((account, hold_id), (amount or 0, cost), self._remembered)
+        return cost

@@ -17,6 +17,9 @@ class FairQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def __contains__(self, run_id: str) -> bool:
+        return run_id in self._waiting
+
     @property
     def turn(self) -> int | None:
         """The turn of the first; None where nobody waits."""

@@ -92,6 +92,7 @@ class MemoryRunStore:
             run = self._records.get(run_id)
             if run is not None and run.status is Status.QUEUED:
                 return self._claim(claimed(run))
+            self._due[shard].pop(run_id, None)
         return None
 
     # --- owning ---------------------------------------------------------------------------------------------------
@@ -106,29 +107,34 @@ class MemoryRunStore:
             return Appended(Standing.LOST, run.tail)
         if base > run.tail:
             return Appended(Standing.BEHIND, run.tail)
+        owned = Standing.CANCELLING if run.cancelling else Standing.OWNED
         new = entries[run.tail - base :]
         possible = run.status is Status.IN_PROGRESS if ending is None else ending.status in NEXT[run.status]
         if not possible:
             # A repeated ending brings nothing new.
-            repeated = ending is not None and run == ended(run, deepcopy(ending)) and not new
-            return Appended(Standing.OWNED if repeated else Standing.LOST, run.tail)
+            repeated = ending is not None and run == ended(run, ending) and not new
+            return Appended(owned if repeated else Standing.LOST, run.tail)
         self._write(run if ending is None else ended(run, deepcopy(ending)), new, ending)
-        return Appended(Standing.CANCELLING if run.cancelling else Standing.OWNED, run.tail + len(new))
+        return Appended(owned, run.tail + len(new))
 
     async def seize(self, run_id: str) -> Claim | None:
-        run = self._records.get(run_id)
-        if run is None or is_terminal(run.status) or not self._is_overdue(run_id):
+        if not self._is_overdue(run_id):
             return None
         self._queues[shard_of(run_id)].leave(run_id)
+        run = self._records.get(run_id)
+        if run is None:
+            self._due[shard_of(run_id)].pop(run_id)
+            return None
         return self._claim(replace(run, fence=run.fence + 1))
 
     async def requeue(self, run_id: str, fence: int) -> bool:
         run = self._records.get(run_id)
         if run is None or run.fence != fence or is_terminal(run.status):
             return False
-        if run.status is Status.QUEUED:
+        queue = self._queues[shard_of(run_id)]
+        if run_id in queue:
             return True
-        self._queues[shard_of(run_id)].rejoin(run_id)
+        queue.rejoin(run_id)
         self._records.put(run_id, begun_again(run), self._kept)
         self._logs.pop(run_id)
         self._set_due(run_id, self._queue)
@@ -180,9 +186,9 @@ class MemoryRunStore:
 
     async def survey(self, shard: int) -> Survey:
         now = self._clock()
-        overdue = (run_id for run_id, due in sorted(self._due[shard].items(), key=lambda it: it[1]) if due <= now)
+        overdue = sorted((due, run_id) for run_id, due in self._due[shard].items() if due <= now)
         queue = self._queues[shard]
-        return Survey(len(queue), queue.turn, tuple(overdue)[:_FEW])
+        return Survey(len(queue), queue.turn, tuple(run_id for _, run_id in overdue[:_FEW]))
 
     async def attend(self, run_id: str, seconds: float) -> None:
         self._attended.put(run_id, True, seconds)
@@ -205,7 +211,7 @@ class MemoryRunStore:
         self._records.put(run.id, replace(run, tail=run.tail + len(entries)), self._kept)
         self._logs.put(run.id, log, self._kept if ending is None else self._log_kept)
         if ending is None:
-            self._set_due(run.id, self._lease)
+            self._renew(run.id)
         else:
             self._work.pop(run.id)
             self._due[shard_of(run.id)].pop(run.id, None)
@@ -217,6 +223,12 @@ class MemoryRunStore:
 
     def _set_due(self, run_id: str, seconds: float) -> None:
         self._due[shard_of(run_id)][run_id] = self._clock() + seconds
+
+    def _renew(self, run_id: str) -> None:
+        """Begin the lease again when a third of it has passed."""
+        left = self._due[shard_of(run_id)].get(run_id, 0.0) - self._clock()
+        if left * 3 < self._lease * 2:
+            self._set_due(run_id, self._lease)
 
     def _is_overdue(self, run_id: str) -> bool:
         due = self._due[shard_of(run_id)].get(run_id)

@@ -5,6 +5,7 @@ what that does.
 """
 
 import asyncio
+import random
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias
 
@@ -65,6 +66,37 @@ class RedisConnection:
             await self._sentinel.aclose()
 
 
+class Line:
+    """The way to one server that hears of everything: the only one, the elected one, or any of a cluster.
+
+    For a connection that is listened to, which none of a pool is. ``timeout`` is for one step; a read that waits for
+    ``silence`` seconds fails.
+    """
+
+    def __init__(self, url: str, *, timeout: float, silence: float) -> None:
+        self._address = parse_url(url)
+        self._options = _options(timeout) | _credentials(self._address) | {"socket_timeout": silence}
+        self._sentinel = _sentinel(self._address, timeout) if self._address.kind is Kind.SENTINEL else None
+
+    async def connect(self) -> Connection:
+        """A new connection, which is the caller's to close."""
+        host, port = await self._place()
+        connection = _class(self._address)(host=host, port=port, **self._options)
+        await connection.connect()  # type: ignore[no-untyped-call] # redis-py has no types here
+        return connection
+
+    async def aclose(self) -> None:
+        if self._sentinel is not None:
+            await self._sentinel.aclose()
+
+    async def _place(self) -> tuple[str, int]:
+        if self._sentinel is not None:
+            host, port = await self._sentinel.discover_master(self._address.service)
+            return str(host), int(port)
+        # Not always the same of a cluster: it may be the one that is gone.
+        return random.choice(self._address.nodes)  # noqa: S311 - nobody gains from guessing it
+
+
 class _Client(Protocol):
     async def execute_command(self, *words: Word) -> Any: ...
 
@@ -91,7 +123,21 @@ class _Cluster(RedisCluster):
 
 def _client(address: Address, size: int, timeout: float) -> tuple[_Client, Sentinel | None]:
     """A client that opens nothing yet, and the sentinels that it asks, if any."""
-    common: dict[str, Any] = {
+    servers = _options(timeout) | _credentials(address)
+    if address.kind is Kind.CLUSTER:
+        nodes = [ClusterNode(host, port) for host, port in address.nodes]
+        return _Cluster(size=size, startup_nodes=nodes, ssl=address.tls, **servers), None
+    pool = servers | {"max_connections": size, "timeout": timeout, "db": address.db}
+    if address.kind is Kind.SENTINEL:
+        sentinel = _sentinel(address, timeout)
+        return Redis.from_pool(_SentinelPool(address.service, sentinel, ssl=address.tls, **pool)), sentinel  # type: ignore[no-untyped-call] # redis-py has no types here
+    host, port = address.nodes[0]
+    return Redis.from_pool(BlockingConnectionPool(connection_class=_class(address), host=host, port=port, **pool)), None
+
+
+def _options(timeout: float) -> dict[str, Any]:
+    """What every connection is made with."""
+    return {
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
         # Finds a peer that is gone within a minute. A health check would not help: where nothing is repeated, its
@@ -102,16 +148,15 @@ def _client(address: Address, size: int, timeout: float) -> tuple[_Client, Senti
         "protocol": 2,
         "driver_info": None,
     }
-    servers = common | {"username": address.username, "password": address.password}
-    if address.kind is Kind.CLUSTER:
-        nodes = [ClusterNode(host, port) for host, port in address.nodes]
-        return _Cluster(size=size, startup_nodes=nodes, ssl=address.tls, **servers), None
-    pool = servers | {"max_connections": size, "timeout": timeout, "db": address.db}
-    if address.kind is Kind.SENTINEL:
-        sentinel = Sentinel(address.nodes, sentinel_kwargs=common | {"ssl": address.tls})  # type: ignore[no-untyped-call] # redis-py has no types here
-        return Redis.from_pool(_SentinelPool(address.service, sentinel, ssl=address.tls, **pool)), sentinel  # type: ignore[no-untyped-call] # the same
-    host, port = address.nodes[0]
-    connection_class = SSLConnection if address.tls else Connection
-    return Redis.from_pool(
-        BlockingConnectionPool(connection_class=connection_class, host=host, port=port, **pool)
-    ), None
+
+
+def _credentials(address: Address) -> dict[str, Any]:
+    return {"username": address.username, "password": address.password}
+
+
+def _class(address: Address) -> type[Connection]:
+    return SSLConnection if address.tls else Connection
+
+
+def _sentinel(address: Address, timeout: float) -> Sentinel:
+    return Sentinel(address.nodes, sentinel_kwargs=_options(timeout) | {"ssl": address.tls})  # type: ignore[no-untyped-call] # redis-py has no types here

@@ -1,14 +1,17 @@
-"""Every key in Redis. Keys that one script touches share a slot, by the hash tag in braces.
+"""Every key in Redis, and the channels. Keys that one script touches share a slot, by the hash tag in braces.
 
 Ids hold neither colon nor brace, so no id can make one key look like another.
 """
 
+import re
 from dataclasses import dataclass
 
 from domain.ids import is_id
 from domain.ports import Account
 from domain.runs import Run, conversation_shard, is_run_id, shard_of
 from domain.tenants import TenantId, UserId
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +32,38 @@ class AccountKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class ShardKeys:
+    """What the runs of one shard share: who waits, whose turn it is, and when each is overdue."""
+
+    ready: str
+    turns: str
+    leases: str
+
+    @classmethod
+    def of(cls, shard: int) -> "ShardKeys":
+        tag = _shard(shard)
+        return cls(f"{tag}:ready", f"{tag}:turns", f"{tag}:leases")
+
+
+@dataclass(frozen=True, slots=True)
 class RunKeys:
     record: str
+    request: str
     log: str
     result: str
+    attended: str
 
     @classmethod
     def of(cls, run_id: str) -> "RunKeys":
         if not is_run_id(run_id):
             raise ValueError("not the id of a run")
         tag = _shard(shard_of(run_id))
-        return cls(f"{tag}:record:{run_id}", f"{tag}:log:{run_id}", f"{tag}:result:{run_id}")
+        # Scripts that find a run make the names of its keys themselves.
+        return cls(*(f"{tag}:{kind}:{run_id}" for kind in ("record", "request", "log", "result", "attended")))
+
+
+#: The workers of all shards.
+WORKERS = "workers"
 
 
 def tenant(tenant_id: TenantId) -> str:
@@ -63,6 +87,18 @@ def conversation_of(run: Run) -> str | None:
     if shard_of(run.id) != conversation_shard(run.tenant, run.user, run.conversation):
         raise ValueError("the run is not in the shard of its conversation")
     return conversation(run.tenant, run.user, run.conversation)
+
+
+def name(digest: str) -> str:
+    """What remembers which run has a name."""
+    if _DIGEST.fullmatch(digest) is None:
+        raise ValueError("not a name")
+    return f"{_shard(int(digest[0], 16))}:name:{digest}"
+
+
+def channel(topic: str) -> str:
+    """Where the doorbell is rung for a topic; scripts make these names, too."""
+    return f"doorbell:{topic}"
 
 
 def _shard(number: int) -> str:

@@ -1,10 +1,8 @@
 """Balances and holds in Redis."""
 
-import math
-
 from adapters.redis.connection import RedisConnection, Word
 from adapters.redis.keys import AccountKeys
-from adapters.redis.scripts import now, script
+from adapters.redis.scripts import milliseconds, now, script
 from domain.errors import InsufficientTokens, StoreUnavailable
 from domain.ports import Account, Clock, Hold
 
@@ -25,8 +23,8 @@ class RedisLedger:
         clock: Clock | None = None,
     ) -> None:
         self._connection = connection
-        self._passing_ms = _ms(passing)
-        self._remembered_ms = _ms(remembered)
+        self._passing_ms = milliseconds(passing)
+        self._remembered_ms = milliseconds(remembered)
         self._clock = clock
 
     async def available(self, account: Account) -> int:
@@ -41,7 +39,7 @@ class RedisLedger:
         self, account: Account, hold_id: str, *, wanted: int, least: int, initial: int, seconds: float, lasting: bool
     ) -> Hold:
         at = AccountKeys.of(account)
-        words: list[Word] = [hold_id, wanted, least, initial, _ms(seconds), 0 if lasting else self._passing_ms]
+        words: list[Word] = [hold_id, wanted, least, initial, milliseconds(seconds), 0 if lasting else self._passing_ms]
         answer, tokens = await self._connection.run(
             script("ledger/hold"), [at.balance, at.holds, at.closed(hold_id)], [now(self._clock), *words]
         )
@@ -50,24 +48,22 @@ class RedisLedger:
             raise InsufficientTokens(int(tokens))
         return Hold(hold_id, int(tokens))
 
-    async def settle(self, account: Account, hold_id: str, cost: int) -> None:
+    async def settle(self, account: Account, hold_id: str, cost: int) -> int:
         at = AccountKeys.of(account)
         words: list[Word] = [now(self._clock), hold_id, cost, self._remembered_ms, self._passing_ms]
-        _require_usable(
-            await self._connection.run(script("ledger/settle"), [at.balance, at.holds, at.closed(hold_id)], words)
+        answer, charged = await self._connection.run(
+            script("ledger/settle"), [at.balance, at.holds, at.closed(hold_id)], words
         )
+        _require_usable(answer)
+        return int(charged)
 
-    async def release(self, account: Account, hold_id: str) -> None:
+    async def release(self, account: Account, hold_id: str) -> int:
         at = AccountKeys.of(account)
         words: list[Word] = [now(self._clock), hold_id, self._remembered_ms]
-        await self._connection.run(script("ledger/release"), [at.holds, at.closed(hold_id)], words)
+        return int(await self._connection.run(script("ledger/release"), [at.holds, at.closed(hold_id)], words))
 
 
 def _require_usable(answer: bytes) -> None:
     """Raise unless the balance that an operator may have set is an integer."""
     if answer == b"UNUSABLE":
         raise StoreUnavailable("The balance cannot be read: it is no integer.")
-
-
-def _ms(seconds: float) -> int:
-    return math.ceil(seconds * 1000)

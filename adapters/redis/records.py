@@ -1,40 +1,28 @@
-"""Records of runs as Redis hashes: every field is there, as text, and empty where the run has none."""
+"""Runs as they are kept in Redis: the record as a hash of texts, without what the run has not; the rest as JSON."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from enum import Enum
+from typing import Any
 
 import orjson
 from pydantic import TypeAdapter
 
-from domain.chat import Completion, Usage
-from domain.runs import Ending, Run, RunError, Status
+from domain.chat import ChatRequest, Completion
+from domain.runs import Claim, Ending, Run, Work
+from domain.tokens import TokenPolicy
 
-_USAGE = TypeAdapter(Usage)
-_ERROR = TypeAdapter(RunError)
+_RUN = TypeAdapter(Run)
 _COMPLETION = TypeAdapter(Completion)
+#: What an ending brings: the first two are JSON, and each is empty where there is none.
+_JSON = ("usage", "error")
+_OPTIONAL = (*_JSON, "charged")
 
 
 def record_of(run: Run) -> list[str | bytes]:
     """The hash of a run: fields and values in turn."""
-    fields: Mapping[str, str | bytes] = {
-        "id": run.id,
-        "tenant": run.tenant,
-        "group": run.group,
-        "user": run.user,
-        "answer_id": run.answer_id,
-        "provider": run.provider,
-        "model": run.model,
-        "created": str(run.created),
-        "extras": str(int(run.extras)),
-        "include_usage": str(int(run.include_usage)),
-        "conversation": run.conversation or "",
-        "status": run.status.value,
-        "attempt": str(run.attempt),
-        "tail": str(run.tail),
-        "usage": _json(run.usage),
-        "charged": _number(run.charged),
-        "error": _json(run.error),
-    }
-    return [word for field in fields.items() for word in field]
+    values = ((field.name, getattr(run, field.name)) for field in fields(run))
+    return [word for name, value in values if value is not None for word in (name, _text(value))]
 
 
 def paired(words: Sequence[bytes]) -> Mapping[bytes, bytes]:
@@ -43,44 +31,55 @@ def paired(words: Sequence[bytes]) -> Mapping[bytes, bytes]:
 
 
 def run_of(record: Mapping[bytes, bytes]) -> Run:
-    """The run of a hash."""
-    text = {name.decode(): value.decode() for name, value in record.items()}
-    return Run(
-        id=text["id"],
-        tenant=text["tenant"],
-        group=text["group"],
-        user=text["user"],
-        answer_id=text["answer_id"],
-        provider=text["provider"],
-        model=text["model"],
-        created=int(text["created"]),
-        extras=text["extras"] == "1",
-        include_usage=text["include_usage"] == "1",
-        conversation=text["conversation"] or None,
-        status=Status(text["status"]),
-        attempt=int(text["attempt"]),
-        tail=int(text["tail"]),
-        usage=_USAGE.validate_json(text["usage"]) if text["usage"] else None,
-        charged=int(text["charged"]) if text["charged"] else None,
-        error=_ERROR.validate_json(text["error"]) if text["error"] else None,
-    )
+    """The run of a hash. What an older replica did not write is as if nobody had set it."""
+    values: dict[str, Any] = {name.decode(): value.decode() for name, value in record.items()}
+    for name in _OPTIONAL:
+        if not values.get(name):
+            values[name] = None
+        elif name in _JSON:
+            values[name] = orjson.loads(values[name])
+    return _RUN.validate_python(values)
+
+
+def claim_of(answer: tuple[Sequence[bytes], bytes | None] | None) -> Claim | None:
+    """A claim as scripts return it: record and work."""
+    if answer is None:
+        return None
+    record, work = answer
+    return Claim(run_of(paired(record)), work_of(work) if work else None)
+
+
+def work_text(work: Work) -> bytes:
+    # The messages are in the body, too, and can be large.
+    request = {field.name: getattr(work.request, field.name) for field in fields(work.request)}
+    del request["messages"]
+    return orjson.dumps({field.name: getattr(work, field.name) for field in fields(work)} | {"request": request})
+
+
+def work_of(text: bytes) -> Work:
+    kept = orjson.loads(text)
+    request = ChatRequest(kept["request"]["body"]["messages"], **kept["request"])
+    return Work(**kept | {"request": request, "policy": TokenPolicy(kept["policy"])})
 
 
 def ending_words(ending: Ending | None) -> tuple[str | bytes, ...]:
-    """An ending as the script takes it: status, usage, charged, error, completion."""
+    """An ending as the script takes it: status, usage, charged, error, completion; empty where there is none."""
     if ending is None:
         return ("",) * 5
-    usage, error, completion = map(_json, (ending.usage, ending.error, ending.completion))
-    return ending.status.value, usage, _number(ending.charged), error, completion
+    values = (ending.status, ending.usage, ending.charged, ending.error, ending.completion)
+    return tuple("" if value is None else _text(value) for value in values)
 
 
 def completion_of(text: bytes) -> Completion:
     return _COMPLETION.validate_json(text)
 
 
-def _json(value: object) -> bytes:
-    return orjson.dumps(value) if value is not None else b""
-
-
-def _number(value: int | None) -> str:
-    return str(value) if value is not None else ""
+def _text(value: object) -> str | bytes:
+    match value:
+        case Enum():
+            return str(value.value)
+        case bool():
+            return str(int(value))
+        case str() | int() | float():
+            return str(value)
+    return orjson.dumps(value)

@@ -1,48 +1,99 @@
-"""Records and logs of runs in Redis. A run's keys lie in its shard, so that each verb is one script in one slot."""
+"""Runs, their queue and their leases in Redis. A run's keys lie in its shard: each verb is a script in one slot."""
 
 from collections.abc import Sequence
 
 from adapters.redis import keys
-from adapters.redis.connection import RedisConnection
-from adapters.redis.keys import RunKeys
-from adapters.redis.records import completion_of, ending_words, paired, record_of, run_of
-from adapters.redis.scripts import script
+from adapters.redis.connection import RedisConnection, Word
+from adapters.redis.keys import RunKeys, ShardKeys
+from adapters.redis.records import claim_of, completion_of, ending_words, paired, record_of, run_of, work_text
+from adapters.redis.scripts import milliseconds, now, script
 from domain.chat import Completion
 from domain.ids import is_id
-from domain.runs import NEXT, Ending, LogSlice, Run, Status
+from domain.ports import Clock
+from domain.runs import NEXT, Appended, Claim, Ending, LogSlice, Run, Standing, Status, Survey, Work, shard_of
 from domain.tenants import TenantId, UserId
+
+#: The most overdue runs that one survey names.
+_FEW = 100
 
 
 class RedisRunStore:
-    """A run store in which everything lapses by itself.
+    """A run store by the server's clock, in which everything lapses by itself; a test may give leases another clock.
 
-    ``log_kept`` is how long a log is readable after its run has ended; ``kept`` is the same for record and result, and
-    how long a run lasts that nobody writes to. Both are in seconds.
+    ``lease`` is how long an owner may be silent, ``queue`` how long a run may wait for its turn. ``log_kept`` is how
+    long a log is readable after its run has ended; ``kept`` is the same for record and result, and how long a run
+    lasts that nobody writes to; it is more than any of the others. All are in seconds.
     """
 
-    def __init__(self, connection: RedisConnection, *, log_kept: float = 900.0, kept: float = 86_400.0) -> None:
+    def __init__(
+        self,
+        connection: RedisConnection,
+        *,
+        lease: float = 10.0,
+        queue: float = 600.0,
+        log_kept: float = 900.0,
+        kept: float = 86_400.0,
+        clock: Clock | None = None,
+    ) -> None:
         self._connection = connection
-        self._log_kept_ms = round(log_kept * 1000)
-        self._kept_ms = round(kept * 1000)
+        self._lease_ms = milliseconds(lease)
+        self._queue_ms = milliseconds(queue)
+        self._log_kept_ms = milliseconds(log_kept)
+        self._kept_ms = milliseconds(kept)
+        self._clock = clock
 
-    async def begin(self, run: Run) -> None:
+    # --- beginning ------------------------------------------------------------------------------------------------
+
+    async def begin(self, run: Run, work: Work | None = None) -> None:
+        at, shard = RunKeys.of(run.id), ShardKeys.of(shard_of(run.id))
         pointer = keys.conversation_of(run)
-        touched = [RunKeys.of(run.id).record] + ([pointer] if pointer is not None else [])
+        touched = [at.record, at.request, shard.ready, shard.turns, shard.leases]
+        queued = work is not None and run.status is Status.QUEUED
+        words: list[Word] = [now(self._clock), run.id, self._kept_ms]
         # The pointer outlives the record, whose time begins again with each write.
-        words = [self._kept_ms, 2 * self._kept_ms, run.id, *record_of(run)]
-        await self._connection.run(script("runs/begin"), touched, words)
+        words.append(2 * self._kept_ms)
+        words.append("" if work is None else self._queue_ms if queued else self._lease_ms)
+        words += [run.tenant, shard_of(run.id)] if queued else ["", ""]
+        words += ["" if work is None else work_text(work), *record_of(run)]
+        await self._connection.run(script("runs/begin"), touched + ([pointer] if pointer is not None else []), words)
 
-    async def claim(self, run_id: str) -> Run | None:
-        record = await self._connection.run(script("runs/claim"), [RunKeys.of(run_id).record], [self._kept_ms])
-        return run_of(paired(record)) if record else None
+    async def take(self, shard: int) -> Claim | None:
+        at = ShardKeys.of(shard)
+        words: list[Word] = [now(self._clock), self._lease_ms, self._kept_ms]
+        return claim_of(await self._connection.run(script("runs/take"), [at.ready, at.turns, at.leases], words))
+
+    # --- owning ---------------------------------------------------------------------------------------------------
 
     async def append(
-        self, run_id: str, attempt: int, base: int, entries: Sequence[bytes], ending: Ending | None = None
-    ) -> bool:
+        self, run_id: str, fence: int, base: int, entries: Sequence[bytes], ending: Ending | None = None
+    ) -> Appended:
+        at, shard = RunKeys.of(run_id), ShardKeys.of(shard_of(run_id))
+        touched = [at.record, at.log, shard.leases]
+        if ending is not None:
+            touched += [at.request, at.result, shard.ready, shard.turns]
+        words: list[Word] = [now(self._clock), run_id, fence, base, self._lease_ms, self._kept_ms, self._log_kept_ms]
+        words += [_states_before(ending), *ending_words(ending), *entries]
+        standing, tail = await self._connection.run(script("runs/append"), touched, words)
+        return Appended(Standing(standing.decode()), tail)
+
+    async def seize(self, run_id: str) -> Claim | None:
+        return await self._take_over("runs/seize", run_id)
+
+    async def requeue(self, run_id: str, fence: int) -> bool:
+        at, shard = RunKeys.of(run_id), ShardKeys.of(shard_of(run_id))
+        touched = [at.record, at.log, shard.ready, shard.turns, shard.leases]
+        words: list[Word] = [now(self._clock), run_id, fence, shard_of(run_id), self._queue_ms, self._kept_ms]
+        return bool(await self._connection.run(script("runs/requeue"), touched, words))
+
+    async def cancel(self, run_id: str) -> Claim | None:
+        return await self._take_over("runs/cancel", run_id)
+
+    async def join(self, run_id: str) -> Run | None:
         at = RunKeys.of(run_id)
-        log_ms = self._kept_ms if ending is None else self._log_kept_ms
-        words = [attempt, base, self._kept_ms, log_ms, _states_before(ending), *ending_words(ending), *entries]
-        return bool(await self._connection.run(script("runs/append"), [at.record, at.log, at.result], words))
+        record = await self._connection.run(script("runs/join"), [at.record, at.result], [self._kept_ms])
+        return run_of(paired(record)) if record is not None else None
+
+    # --- reading --------------------------------------------------------------------------------------------------
 
     async def get(self, run_id: str) -> Run | None:
         record = await self._connection.command("HGETALL", RunKeys.of(run_id).record)
@@ -67,6 +118,30 @@ class RedisRunStore:
     async def result(self, run_id: str) -> Completion | None:
         text = await self._connection.command("GET", RunKeys.of(run_id).result)
         return completion_of(text) if text is not None else None
+
+    # --- looking after --------------------------------------------------------------------------------------------
+
+    async def survey(self, shard: int) -> Survey:
+        at = ShardKeys.of(shard)
+        words: list[Word] = [now(self._clock), _FEW]
+        waiting, turn, overdue = await self._connection.run(script("runs/survey"), [at.ready, at.leases], words)
+        return Survey(waiting, int(turn) if turn is not None else None, tuple(run_id.decode() for run_id in overdue))
+
+    async def attend(self, run_id: str, seconds: float) -> None:
+        await self._connection.command("SET", RunKeys.of(run_id).attended, 1, "PX", max(milliseconds(seconds), 1))
+
+    async def attended(self, run_id: str) -> bool:
+        return bool(await self._connection.command("EXISTS", RunKeys.of(run_id).attended))
+
+    async def enlist(self, worker: str, slots: int, seconds: float) -> int:
+        words: list[Word] = [now(self._clock), worker, slots, milliseconds(seconds)]
+        return int(await self._connection.run(script("runs/enlist"), [keys.WORKERS], words))
+
+    async def _take_over(self, name: str, run_id: str) -> Claim | None:
+        at, shard = RunKeys.of(run_id), ShardKeys.of(shard_of(run_id))
+        touched = [at.record, at.request, shard.ready, shard.turns, shard.leases]
+        words: list[Word] = [now(self._clock), run_id, self._lease_ms, self._kept_ms]
+        return claim_of(await self._connection.run(script(name), touched, words))
 
 
 def _states_before(ending: Ending | None) -> str:

@@ -3,6 +3,7 @@
 A line ``-- with: <names>`` puts the functions of other files before a script's own lines.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,6 +37,10 @@ def script(name: str) -> Script:
 def now(clock: Clock | None) -> str:
     """The time as a script takes it; empty for the server's own, which is everybody's in service."""
     return "" if clock is None else f"{clock():.17g}"
+
+
+def milliseconds(seconds: float) -> int:
+    return math.ceil(seconds * 1000)
 
 
 def _parts(text: str) -> Iterator[str]:

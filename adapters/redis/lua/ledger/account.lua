@@ -46,8 +46,8 @@ local function read_holds(key, now_ms)
   return held, next_lapse
 end
 
--- Ends a hold and remembers it; one that was never made can no longer be made.
-local function close(holds, closed, id, now_ms, remembered_ms)
+-- Ends a hold at its cost, which it returns, and remembers both; one that was never made can no longer be made.
+local function close(holds, closed, id, cost, now_ms, remembered_ms)
   local held, next_lapse = read_holds(holds, now_ms)
   local amount = split(redis.call('HGET', holds, id))
   if amount then
@@ -56,5 +56,12 @@ local function close(holds, closed, id, now_ms, remembered_ms)
     -- No hold is of nothing, so a sum of nothing is no hold.
     write_sum(holds, held, held > 0 and next_lapse or nil)
   end
-  redis.call('SET', closed, digits(amount or 0), 'PX', digits(remembered_ms))
+  redis.call('SET', closed, digits(amount or 0) .. ':' .. digits(cost), 'PX', digits(remembered_ms))
+  return cost
+end
+
+-- Amount and cost of a hold that has ended; nil where it has not.
+local function read_closed(closed)
+  local amount, cost = string.match(redis.call('GET', closed) or '', '^(%d+):?(%d*)$')
+  return tonumber(amount), amount and (tonumber(cost) or 0)
 end

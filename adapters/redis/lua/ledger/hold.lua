@@ -18,7 +18,7 @@ end
 
 local held, next_lapse = read_holds(KEYS[2], now_ms)
 local available = (record or initial) - held
-local first = split(redis.call('HGET', KEYS[2], id)) or tonumber(redis.call('GET', KEYS[3]))
+local first = split(redis.call('HGET', KEYS[2], id)) or read_closed(KEYS[3])
 local amount = first or math.min(wanted, available)
 if amount < least then
   return {'SHORT', available}

@@ -1,40 +1,66 @@
 #!lua flags=allow-oom
 -- Adds entries to a run's log and may end it: RunStore.append, as MemoryRunStore.append.
--- with: integers
--- KEYS: record, log, result
--- ARGV: attempt, base, how long to keep record and result in ms, the same for the log, the states that this may happen
---   in (separated by spaces), then the new status, usage, charged, error and completion ('' where there is none; all of
---   them '' without an ending), then the entries
--- Returns 1, or 0 where nothing was changed because the call does not fit the run.
+-- with: integers clock runs/leases runs/queue runs/bell
+-- KEYS: record, log, leases, and with an ending: request, result, ready, turns
+-- ARGV: now, id, fence, base, the lease in ms, how long to keep record and result in ms, the same for the log of a run
+--   that has ended, the states that this may happen in (separated by spaces), then the new status, usage, charged,
+--   error and completion ('' where there is none; all of them '' without an ending), then the entries
+-- Returns what Standing calls it, and the number of the last entry.
 
-local FIRST = 11
-local attempt, base, kept_ms, log_ms = integers(1, 4)
-local status, usage, charged, failure, completion = unpack(ARGV, 6, 10)
-local run = redis.call('HMGET', KEYS[1], 'status', 'attempt', 'tail', 'usage', 'charged', 'error')
-local tail = integer(run[3])
-if not tail or integer(run[2]) ~= attempt or base > tail then
-  return 0
+local FIRST = 14
+local id = ARGV[2]
+local base, lease_ms, kept_ms, log_ms = integers(4, 7)
+local status, usage, charged, failure, completion = unpack(ARGV, 9, 13)
+local run = redis.call(
+  'HMGET', KEYS[1], 'status', 'fence', 'attempt', 'tail', 'due', 'cancelling', 'usage', 'charged', 'error')
+if not run[1] then
+  return {'unknown', 0}
+end
+local tail = integer(run[4])
+if run[2] ~= ARGV[3] then
+  return {'lost', tail}
+end
+if base > tail then
+  return {'behind', tail}
 end
 
+local owned = run[6] == '1' and 'cancelling' or 'owned'
 local known = tail - base
 local count = math.max(#ARGV - FIRST + 1 - known, 0)
-if not string.find(' ' .. ARGV[5] .. ' ', ' ' .. run[1] .. ' ', 1, true) then
+if not string.find(' ' .. ARGV[8] .. ' ', ' ' .. run[1] .. ' ', 1, true) then
   -- A repeated ending brings nothing new.
-  local same = status == run[1] and usage == run[4] and charged == run[5] and failure == run[6]
-  return same and count == 0 and 1 or 0
+  local same = status == run[1] and usage == (run[7] or '') and charged == (run[8] or '') and failure == (run[9] or '')
+  return {same and count == 0 and owned or 'lost', tail}
 end
 
 for place = 1, count do
-  local id = digits(attempt) .. '-' .. digits(tail + place)
-  redis.call('XADD', KEYS[2], id, 'd', ARGV[FIRST + known + place - 1])
+  redis.call('XADD', KEYS[2], run[3] .. '-' .. digits(tail + place), 'd', ARGV[FIRST + known + place - 1])
 end
-redis.call('HSET', KEYS[1], 'tail', digits(tail + count))
-redis.call('PEXPIRE', KEYS[1], digits(kept_ms))
-redis.call('PEXPIRE', KEYS[2], digits(log_ms))
+if count > 0 then
+  redis.call('HSET', KEYS[1], 'tail', digits(tail + count))
+end
 if status ~= '' then
   redis.call('HSET', KEYS[1], 'status', status, 'usage', usage, 'charged', charged, 'error', failure)
+  redis.call('PEXPIRE', KEYS[1], digits(kept_ms))
+  redis.call('PEXPIRE', KEYS[2], digits(log_ms))
+  redis.call('ZREM', KEYS[3], id)
+  redis.call('DEL', KEYS[4])
   if completion ~= '' then
-    redis.call('SET', KEYS[3], completion, 'PX', digits(kept_ms))
+    redis.call('SET', KEYS[5], completion, 'PX', digits(kept_ms))
+  end
+  leave_queue(KEYS[6], KEYS[7], id)
+else
+  local now_ms = math.floor(clock(ARGV[1]) * 1000)
+  -- What a renewal writes is written when a third of the lease has passed: a fast stream would do little else.
+  local renewing = ((tonumber(run[5]) or 0) - now_ms) * 3 < lease_ms * 2
+  if renewing then
+    set_due(KEYS[1], KEYS[3], id, now_ms + lease_ms, kept_ms)
+  end
+  if renewing or tail == 0 then
+    redis.call('PEXPIRE', KEYS[2], digits(kept_ms))
   end
 end
-return 1
+if count > 0 or status ~= '' then
+  ring(id)
+end
+return {owned, tail + count}
