@@ -18,6 +18,7 @@ from adapters.catalogue import CatalogueError, load_models, load_providers
 from adapters.journal.sinks import configure_logging
 from adapters.openai.provider import Deadlines
 from config.container import Container
+from config.lifetimes import Lifetimes
 from config.memory_stores import InMemory
 from config.settings import MIN_SECRET_BYTES, Settings
 from domain.completions.production import RunLimits
@@ -77,14 +78,16 @@ def minting(settings: Settings) -> Mint | None:
 
 def _add_stores(container: Container, settings: Settings) -> None:
     limits = providers.Object(Limits(settings.requests_per_minute, settings.tokens_per_minute))
+    lifetimes = providers.Object(
+        Lifetimes(settings.lease_seconds, settings.queue_seconds, settings.log_kept_seconds, settings.run_kept_seconds)
+    )
     if settings.redis_url is None:
-        memory = InMemory(default_limits=limits)
-        _fill_in(container, memory)
+        _fill_in(container, InMemory(default_limits=limits, lifetimes=lifetimes))
         return
     # redis-py is a third of what there is to import; without a Redis nobody waits for it.
     from config.redis_stores import InRedis
 
-    redis = InRedis(url=settings.redis_url.get_secret_value(), default_limits=limits)
+    redis = InRedis(url=settings.redis_url.get_secret_value(), default_limits=limits, lifetimes=lifetimes)
     try:
         redis.connection()
     except ValueError as error:
@@ -163,6 +166,8 @@ def _run_limits(settings: Settings) -> RunLimits:
     return RunLimits(
         total_seconds=settings.total_seconds,
         queue_seconds=settings.queue_seconds,
+        store_grace=settings.redis_grace_seconds,
+        lease_seconds=settings.lease_seconds,
         output_bytes=settings.output_bytes,
         job_slots=settings.job_slots,
         queue_length=settings.queue_length,

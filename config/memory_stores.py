@@ -10,6 +10,7 @@ from adapters.memory.names import MemoryRunNames
 from adapters.memory.rate import MemoryRateLimiter
 from adapters.memory.runs import MemoryRunStore
 from adapters.memory.tenants import MemoryTenantStore
+from config.lifetimes import Lifetimes
 from domain.tenants import Limits
 
 
@@ -17,11 +18,20 @@ class InMemory(containers.DeclarativeContainer):
     """An overlay for ``Container``: nothing outlives the process."""
 
     default_limits = providers.Dependency(instance_of=Limits)
+    lifetimes = providers.Dependency(instance_of=Lifetimes)
 
     clock = providers.Object(time.time)
     tenants = providers.Singleton(MemoryTenantStore, defaults=default_limits)
     ledger = providers.Singleton(MemoryLedger, clock)
     limiter = providers.Singleton(MemoryRateLimiter, clock)
     doorbell = providers.Singleton(MemoryDoorbell)
-    run_store = providers.Singleton(MemoryRunStore, clock, doorbell)
+    run_store = providers.Singleton(
+        MemoryRunStore,
+        clock,
+        doorbell,
+        lease=lifetimes.provided.lease,
+        queue=lifetimes.provided.queue,
+        log_kept=lifetimes.provided.log_kept,
+        kept=lifetimes.provided.kept,
+    )
     run_names = providers.Singleton(MemoryRunNames, clock)

@@ -12,6 +12,7 @@ from adapters.redis.names import RedisRunNames
 from adapters.redis.rate import RedisRateLimiter
 from adapters.redis.runs import RedisRunStore
 from adapters.redis.tenants import RedisTenantStore
+from config.lifetimes import Lifetimes
 from domain.tenants import Limits
 
 
@@ -20,6 +21,7 @@ class InRedis(containers.DeclarativeContainer):
 
     url = providers.Dependency(instance_of=str)
     default_limits = providers.Dependency(instance_of=Limits)
+    lifetimes = providers.Dependency(instance_of=Lifetimes)
 
     connection = providers.Singleton(RedisConnection, url)
     dependency = providers.Singleton(RedisDependency, connection)
@@ -28,6 +30,13 @@ class InRedis(containers.DeclarativeContainer):
     )
     ledger = providers.Singleton(RedisLedger, connection)
     limiter = providers.Singleton(RedisRateLimiter, connection)
-    run_store = providers.Singleton(RedisRunStore, connection)
+    run_store = providers.Singleton(
+        RedisRunStore,
+        connection,
+        lease=lifetimes.provided.lease,
+        queue=lifetimes.provided.queue,
+        log_kept=lifetimes.provided.log_kept,
+        kept=lifetimes.provided.kept,
+    )
     run_names = providers.Singleton(RedisRunNames, connection)
     doorbell = providers.Singleton(RedisDoorbell, url)

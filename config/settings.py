@@ -59,11 +59,15 @@ class Settings(BaseModel):
     idle_seconds: float = Field(default=60.0, gt=0)
     total_seconds: float = Field(default=600.0, gt=0)
     queue_seconds: float = Field(default=600.0, gt=0)
-    job_slots: int = Field(default=32, ge=1)
+    job_slots: int = Field(default=32, ge=0)
     queue_length: int = Field(default=1000, ge=1)
     stream_grace_seconds: float = Field(default=10.0, gt=0)
     keep_alive_seconds: float = Field(default=15.0, gt=0)
     drain_seconds: float = Field(default=30.0, ge=0)
+    lease_seconds: float = Field(default=10.0, ge=1)
+    redis_grace_seconds: float = Field(default=10.0, ge=0)
+    log_kept_seconds: float = Field(default=900.0, ge=1)
+    run_kept_seconds: float = Field(default=86_400.0, ge=1)
     requests_per_minute: int | None = Field(default=10_000, ge=1)
     tokens_per_minute: int | None = Field(default=10_000_000, ge=1)
 
@@ -91,6 +95,9 @@ class Settings(BaseModel):
     def _belong_together(self) -> "Settings":
         if self.jwt_issuer is not None and self.jwt_audience is None:
             raise ValueError("SLUICE_JWT_AUDIENCE: is required with SLUICE_JWT_ISSUER")
+        longest = max(self.log_kept_seconds, self.queue_seconds, self.total_seconds, self.lease_seconds)
+        if self.run_kept_seconds < longest:
+            raise ValueError(f"SLUICE_RUN_KEPT_SECONDS: must be {longest:g} at least, as the other settings are")
         return self
 
 

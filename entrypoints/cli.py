@@ -20,25 +20,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command that the arguments name, those of the process by default."""
     given = _parser().parse_args(arguments)
     options = {PREFIX + name.upper(): value for name, value in vars(given).items() if name != "command" and value}
-    sys.exit(serve({**os.environ, **options}))
+    sys.exit(start({**os.environ, **options}, surfaces=given.command == "serve"))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sluice", description="A gateway for OpenAI-compatible chat completions.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    about = "Serve until SIGTERM. Configured by SLUICE_* variables, or a TOML file named by SLUICE_CONFIG."
-    command = commands.add_parser("serve", help=about, description=about)
-    command.add_argument("--host", help="address to listen on, in place of SLUICE_HOST")
-    command.add_argument("--port", help="port to listen on, in place of SLUICE_PORT")
+    configured = "Configured by SLUICE_* variables, or a TOML file named by SLUICE_CONFIG."
+    for name, about in (
+        ("serve", f"Serve until SIGTERM, and work off queued completions. {configured}"),
+        ("worker", f"Only work off queued completions until SIGTERM; listens for health checks. {configured}"),
+    ):
+        command = commands.add_parser(name, help=about, description=about)
+        command.add_argument("--host", help="address to listen on, in place of SLUICE_HOST")
+        command.add_argument("--port", help="port to listen on, in place of SLUICE_PORT")
     return parser
 
 
-def serve(environment: dict[str, str]) -> int:
-    """Serve with the settings in the environment; the exit status."""
+def start(environment: dict[str, str], *, surfaces: bool) -> int:
+    """Serve, or without ``surfaces`` only work, with the settings in the environment; the exit status."""
     try:
         settings = read_settings(environment)
     except SettingsError as error:
         return _refuse(str(error), EX_CONFIG)
+    if not surfaces and settings.redis_url is None:
+        return _refuse(f"{PREFIX}REDIS_URL: is required, a worker shares its queue through it", EX_CONFIG)
     with ExitStack() as stack:
         try:
             listener = stack.enter_context(_listener(settings.host, settings.port))
@@ -46,7 +52,7 @@ def serve(environment: dict[str, str]) -> int:
             return _refuse(f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}", EX_UNAVAILABLE)
         # Port 0 is any free one: from here on the settings name the one that it became.
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-        return _serve(settings, environment, listener, stack)
+        return _serve(settings, environment, listener, stack, surfaces=surfaces)
 
 
 def _listener(host: str, port: int) -> socket.socket:
@@ -55,7 +61,9 @@ def _listener(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=1024, dualstack_ipv6=both)
 
 
-def _serve(settings: Settings, environment: dict[str, str], listener: socket.socket, stack: ExitStack) -> int:
+def _serve(
+    settings: Settings, environment: dict[str, str], listener: socket.socket, stack: ExitStack, *, surfaces: bool
+) -> int:
     # Imported only now: a wrong setting is told at once, and the server's imports take their time.
     from config.composition import CompositionError, build, start_logging
     from domain.namespaces import NamespaceTaken
@@ -65,13 +73,13 @@ def _serve(settings: Settings, environment: dict[str, str], listener: socket.soc
 
     start_logging(settings)
     try:
-        if settings.demo:
+        if settings.demo and surfaces:
             stage = stack.enter_context(demo.stage(settings, environment))
             container = build(stage.settings, own_providers=stage.providers)
             app = assemble(container, before=partial(demo.set_up, container.tenants(), stage))
             app.register_listener(_greeting(demo.welcome(stage, container.registry())), "after_server_start")
         else:
-            app = assemble(build(settings))
+            app = assemble(build(settings), surfaces=surfaces)
         run(app, listener)
     except (CompositionError, NamespaceTaken) as error:
         return _refuse(str(error), EX_CONFIG)

@@ -33,13 +33,14 @@ _LAST_WORDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """Bounds of the HTTP server, in bytes and seconds."""
+    """Bounds of the HTTP server, in bytes and seconds; without ``surfaces`` it only tells how it is."""
 
     body_bytes: int = 32 * 1024 * 1024
     keep_alive_seconds: int = 75
     request_seconds: int = 60
     response_seconds: int = 900
     drain_seconds: float = 30.0
+    surfaces: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ def create_app(services: Services, settings: HttpSettings, name: str = "sluice")
         error_handler=Refusals(services.exchanges, surface_manners(services.registry)),
     )
     _configure(app, settings)
-    _add_surfaces(app, services)
+    if settings.surfaces:
+        _add_surfaces(app, services)
     _add_ops(app, services)
     _add_lifecycle(app, services, settings)
     return app

@@ -12,8 +12,17 @@ from entrypoints.http.provider_surface import ProviderSurface
 from entrypoints.http.tenant_surface import TenantSurface
 
 
-def assemble(container: Container, *, before: Callable[[], Awaitable[None]] | None = None, name: str = "sluice") -> App:
-    """The application of a container. ``before`` is run in its event loop before it takes requests."""
+def assemble(
+    container: Container,
+    *,
+    before: Callable[[], Awaitable[None]] | None = None,
+    surfaces: bool = True,
+    name: str = "sluice",
+) -> App:
+    """The application of a container; a worker's has no ``surfaces``.
+
+    ``before`` is run in its event loop before it takes requests.
+    """
     settings = container.settings()
     runs, planner, journal = container.runs(), container.planner(), container.journal()
     answering = Answering(
@@ -43,5 +52,6 @@ def assemble(container: Container, *, before: Callable[[], Awaitable[None]] | No
         body_bytes=settings.body_bytes,
         response_seconds=int(settings.total_seconds + settings.queue_seconds) + 60,
         drain_seconds=settings.drain_seconds,
+        surfaces=surfaces,
     )
     return create_app(services, http, name)
