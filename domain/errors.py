@@ -278,6 +278,16 @@ class InsufficientTokens(SluiceError):
         self.available = available
 
 
+class OperationConflict(SluiceError):
+    """An operation of the ledger was carried out before with another amount."""
+
+    kind = Kind.CONFLICT
+    code = "operation_conflict"
+
+    def __init__(self) -> None:
+        super().__init__("This operation was carried out before, with another amount.")
+
+
 # --- providers ----------------------------------------------------------------------------------------------------
 
 

@@ -9,10 +9,13 @@ from typing import Protocol, TypeAlias
 
 from domain.chat import Chunk, Completion, JsonObject
 from domain.facts import Fact
+from domain.ledger import Account as Account
+from domain.ledger import Entry, Finding
+from domain.ledger import Hold as Hold
 from domain.providers import Target
 from domain.rate import Charge, Verdict
 from domain.runs import Appended, Claim, Ending, LogSlice, Run, Survey, Work
-from domain.tenants import GroupId, Principal, Tenant, TenantId, UserId
+from domain.tenants import Principal, Tenant, TenantId, UserId
 
 #: Unix seconds.
 Clock: TypeAlias = Callable[[], float]
@@ -42,28 +45,12 @@ class TenantStore(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Whose balance: one user in one group of one tenant."""
-
-    tenant: TenantId
-    group: GroupId
-    user: UserId
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """``amount`` tokens set aside for a run; at most what was available, and so at times less than was wanted."""
-
-    id: str
-    amount: int
-
-
 class Ledger(Protocol):
     """Balances of users, in tokens. Fails closed: no answer means no spending.
 
-    The balance is one integer, which an operator may overwrite at any time. Holds stand beside it; what is available
-    is the balance less the open holds.
+    The balance is one integer, which an operator may overwrite at any time; the ledger takes it as the truth, and
+    records the difference as an adjustment when it next looks. Holds stand beside it; what is available is the
+    balance less the open holds. Every change appends an entry to the account's history, with the balance after it.
     """
 
     async def available(self, account: Account) -> int:
@@ -74,15 +61,36 @@ class Ledger(Protocol):
         """
         ...
 
+    async def grant(self, account: Account, operation: str, amount: int) -> int:
+        """Add ``amount`` tokens (1 at least) to the balance, for good; what is available after it.
+
+        Exactly once for an ``operation``: again with the same amount changes nothing.
+
+        Raises:
+            OperationConflict: the operation granted another amount; nothing was changed.
+            StoreUnavailable: the store did not answer; it is safe to call again.
+        """
+        ...
+
+    async def adjust(self, account: Account, operation: str, balance: int) -> int:
+        """Set the balance, for good; what is available after it. Exactly once for an ``operation``.
+
+        Raises:
+            OperationConflict: the operation set another balance; nothing was changed.
+            StoreUnavailable: the store did not answer; it is safe to call again.
+        """
+        ...
+
     async def hold(
         self, account: Account, hold_id: str, *, wanted: int, least: int, initial: int, seconds: float, lasting: bool
     ) -> Hold:
         """Set min(``wanted``, available) aside, if that is at least ``least``, until settled or released.
 
         Atomic across replicas. An account without a record is granted ``initial`` tokens first; such a record is kept
-        for a day only unless ``lasting`` (anonymous users never come back). After ``seconds`` the hold lapses by
-        itself. Calling again with the same ``hold_id`` returns the first hold, even if it has ended meanwhile; an id
-        that was released before it was held cannot be held any more, so that a late call sets nothing aside.
+        for a day only unless ``lasting`` (anonymous users never come back). After ``seconds`` without a ``touch`` the
+        hold lapses by itself, and what it used until its last touch is charged. Calling again with the same
+        ``hold_id`` returns the first hold, even if it has ended meanwhile; an id that was released before it was held
+        cannot be held any more, so that a late call sets nothing aside.
 
         Raises:
             InsufficientTokens: fewer than ``least`` are available; nothing was set aside.
@@ -90,11 +98,22 @@ class Ledger(Protocol):
         """
         ...
 
+    async def touch(self, account: Account, hold_id: str, used: int, seconds: float) -> bool:
+        """Say that an open hold is still needed, for so many seconds from now at least, and how much it used so far.
+
+        What it used never shrinks. False, and nothing was changed: the hold is not open.
+
+        Raises:
+            StoreUnavailable: the store did not answer; it is safe to call again.
+        """
+        ...
+
     async def settle(self, account: Account, hold_id: str, cost: int) -> int:
         """Take ``cost`` tokens from the balance and end the hold. The balance may go below zero by the overrun.
 
-        Exactly once: a second call changes nothing. A hold that lapsed is charged all the same. Returns what was
-        charged, which is another's cost where another has settled before, and 0 where the hold had been released.
+        Exactly once: a second call changes nothing. A hold that lapsed is charged all the same: what its lapse has
+        not charged yet. Returns what was charged for the hold in all, which is another's cost where another has
+        settled before, and 0 where the hold had been released.
 
         Raises:
             StoreUnavailable: the store did not answer; it is safe to call again.
@@ -106,6 +125,34 @@ class Ledger(Protocol):
 
         Raises:
             StoreUnavailable: the store did not answer; it is safe to call again.
+        """
+        ...
+
+    async def history(self, account: Account, *, before: str | None = None, limit: int = 100) -> Sequence[Entry]:
+        """The latest entries of an account, newest first; those older than entry ``before`` where it is given.
+
+        A history is capped: its oldest entries go.
+
+        Raises:
+            StoreUnavailable: the store did not answer.
+        """
+        ...
+
+    async def audit(self, account: Account) -> Sequence[Finding]:
+        """What the account's history does not explain of its balance and its holds; nothing, if all is well.
+
+        Holds that have lapsed are charged first, and a balance that an operator has set is recorded first.
+
+        Raises:
+            StoreUnavailable: the store did not answer.
+        """
+        ...
+
+    def accounts(self, tenant: TenantId | None = None) -> AsyncGenerator[Account, None]:
+        """All accounts with a balance, of one tenant or of all, in no order; some more than once.
+
+        Raises:
+            StoreUnavailable: the store did not answer.
         """
         ...
 
