@@ -63,7 +63,7 @@ class Answering:
         started = await self.runs.start(caller, chat, order)
         self._note(exchange, request, started)
         if not chat.stream:
-            return await self._whole(exchange, started, {})
+            return await self._whole(exchange, started)
         if started.tail is not None:
             with started.tail.read() as tail:
                 return await self._stream(request, exchange, started.run, tail, 0)
@@ -88,8 +88,7 @@ class Answering:
         self._note(exchange, request, started)
         run, applied = started.run, prefer.applied("wait", *(("respond-async",) if accepted != 200 else ()))
         if prefer.wait:
-            async with self.runs.following(run, Cursor()) as tail:
-                ending = await tail.ended(prefer.wait)
+            ending = await self._outcome(started, prefer.wait)
             if ending is not None:
                 return await self._ended(exchange, run, ending, applied)
             run = await self.runs.find(run.id, run.tenant, run.user)
@@ -112,15 +111,22 @@ class Answering:
         exchange.cache = started.cache
         exchange.replayed = started.replayed
 
-    async def _whole(self, exchange: Exchange, started: Started, headers: dict[str, str]) -> HTTPResponse:
+    async def _whole(self, exchange: Exchange, started: Started) -> HTTPResponse:
+        ending = await self._outcome(started)
+        assert ending is not None  # noqa: S101 - without a time limit there is an ending
+        return await self._ended(exchange, started.run, ending, {})
+
+    async def _outcome(self, started: Started, seconds: float | None = None) -> Ending | None:
+        """How a run ended, once it has; None after ``seconds`` without."""
+        run = started.run
+        if is_terminal(run.status):
+            # Its log may be gone, which does not matter here.
+            return Ending(run.status, usage=run.usage, charged=run.charged or 0, error=run.error)
         if started.tail is not None:
             with started.tail.read() as tail:
-                ending = await tail.ended()
-        else:
-            async with self.runs.following(started.run, Cursor()) as tail:
-                ending = await tail.ended()
-        assert ending is not None  # noqa: S101 - without a time limit there is an ending
-        return await self._ended(exchange, started.run, ending, headers)
+                return await tail.ended(seconds)
+        async with self.runs.following(run, Cursor()) as tail:
+            return await tail.ended(seconds)
 
     async def _ended(self, exchange: Exchange, run: Run, ending: Ending, headers: dict[str, str]) -> HTTPResponse:
         if run.source is not None:
