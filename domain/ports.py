@@ -13,7 +13,7 @@ from domain.ledger import Account as Account
 from domain.ledger import Entry, Finding
 from domain.ledger import Hold as Hold
 from domain.providers import Target
-from domain.rate import Charge, Verdict
+from domain.rate import Charge, Slot, Verdict
 from domain.runs import Appended, Claim, Ending, LogSlice, Run, Survey, Work
 from domain.tenants import Principal, Tenant, TenantId, UserId
 
@@ -158,25 +158,48 @@ class Ledger(Protocol):
 
 
 class RateLimiter(Protocol):
-    """Meters of a tenant, equal to the arithmetic of ``domain.rate``."""
+    """Meters of a tenant and places for its runs, equal to the arithmetic of ``domain.rate``.
 
-    async def take(self, tenant: TenantId, charges: Sequence[Charge]) -> Verdict:
-        """Charge all meters, or none if one of them has no room. Atomic across replicas, by the store's clock.
+    Meters and places have names of their own: no name occurs twice in a call.
+    """
 
-        Readings come in the order of ``charges``; no charges are always allowed.
+    async def take(self, tenant: TenantId, charges: Sequence[Charge], slots: Sequence[Slot] = ()) -> Verdict:
+        """Charge all meters and take all places, or nothing if one of them has no room.
+
+        Atomic across replicas, by the store's clock, in one round trip. Readings come in the order of ``charges``;
+        slots have none. A charge of nothing always fits and changes nothing. A holder that has its place already has it
+        once, from now on. Neither charges nor slots: always allowed, and the store is not asked.
 
         Raises:
-            StoreUnavailable: the store did not answer; the meters may or may not be charged.
+            StoreUnavailable: the store did not answer; what was asked for may or may not be taken.
         """
         ...
 
-    async def correct(self, tenant: TenantId, charge: Charge) -> None:
-        """Add ``charge.cost`` (negative: give back) to a meter, whatever it holds; it never falls below empty.
+    async def correct(self, tenant: TenantId, charge: Charge, at: float) -> None:
+        """Add ``charge.cost`` to a meter, for a cost that was estimated by the verdict of ``at`` and is known later.
 
-        For a cost that was estimated on admission and is known at the end.
+        A negative one is given back to the time at which it was taken, as far as that is still in the window: it never
+        makes room twice. A positive one is counted now, whatever the meter holds. A daily budget is corrected on the
+        day of ``at`` only.
 
         Raises:
-            StoreUnavailable: the store did not answer.
+            StoreUnavailable: the store did not answer; the meter may or may not be corrected.
+        """
+        ...
+
+    async def keep(self, tenant: TenantId, slots: Sequence[Slot]) -> None:
+        """Renew the places of runs that go on. One that has lapsed or was given back stays so: it may be another's.
+
+        Raises:
+            StoreUnavailable: the store did not answer; it is safe to call again.
+        """
+        ...
+
+    async def free(self, tenant: TenantId, slots: Sequence[Slot]) -> None:
+        """Give places back. Idempotent: what is not held is free.
+
+        Raises:
+            StoreUnavailable: the store did not answer; it is safe to call again, and the places lapse in any case.
         """
         ...
 

@@ -133,7 +133,8 @@ class Work:
     ``model`` is the name that was asked for. ``held`` and ``estimate`` are what admission took from the balance and
     from the tokens-per-minute meter. ``completion_bound`` is the bound to send where the token policy lowers the
     request's own. ``policy`` and ``vocabulary`` settle it even if the tenant is gone meanwhile. ``cache_name`` is what
-    the answer is kept under for ``cache_seconds``, if it is one to keep.
+    the answer is kept under for ``cache_seconds``, if it is one to keep. ``rated_at`` is when the meters were charged,
+    by the limiter's clock.
     """
 
     request: ChatRequest
@@ -146,6 +147,7 @@ class Work:
     vocabulary: str
     cache_name: str | None = None
     cache_seconds: float = 0.0
+    rated_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,8 @@ def tenant(tenant_id: TenantId) -> str:
 
 
 def meter(tenant_id: TenantId, name: str) -> str:
-    return f"ratelimit:{{{_id(tenant_id)}}}:{_id(name)}"
+    """A meter, whose name may have several parts: ``user:<group>:<id>:rpm``."""
+    return f"ratelimit:{{{_id(tenant_id)}}}:{':'.join(map(_id, name.split(':')))}"
 
 
 def conversation(tenant_id: TenantId, user: UserId, conversation_id: str) -> str:

@@ -94,7 +94,7 @@ class Admission:
         try:
             hold = await self._take_hold(prepared, run_id)
         except InsufficientTokens:
-            await self._give_back_rate(caller, prepared.estimate, requests=True)
+            await self._give_back_rate(prepared, requests=True)
             raise
         clamp = tokens.clamped_bound(
             caller.tenant.policy,
@@ -114,7 +114,7 @@ class Admission:
 
     async def waive(self, prepared: Prepared) -> None:
         """The request is answered without a provider: it counts as a request, but not by its tokens."""
-        await self._give_back_rate(prepared.caller, prepared.estimate, requests=False)
+        await self._give_back_rate(prepared, requests=False)
 
     async def reading(self, caller: Caller) -> Verdict:
         """What the tenant's meters say, for a request that takes nothing from them."""
@@ -140,13 +140,14 @@ class Admission:
             raise RateLimited(verdict)
         return verdict
 
-    async def _give_back_rate(self, caller: Caller, estimate: int, *, requests: bool) -> None:
+    async def _give_back_rate(self, prepared: Prepared, *, requests: bool) -> None:
         """Undo ``_take_rate``: a caller without a balance must not use up what the tenant's others may ask."""
-        for charge in caller.tenant.charges(estimate):
+        tenant = prepared.caller.tenant
+        for charge in tenant.charges(prepared.estimate):
             if charge.what == "requests" and not requests:
                 continue
             try:
-                await self.limiter.correct(caller.tenant.id, replace(charge, cost=-charge.cost))
+                await self.limiter.correct(tenant.id, replace(charge, cost=-charge.cost), prepared.verdict.at)
             except StoreUnavailable:
                 # Within a minute or so the meter has forgotten it.
                 return

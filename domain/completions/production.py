@@ -241,7 +241,7 @@ class Production:
             if charge.what == "tokens":
                 correction = replace(charge, cost=cost - job.work.estimate)
                 try:
-                    await self.limiter.correct(job.run.tenant, correction)
+                    await self.limiter.correct(job.run.tenant, correction, job.work.rated_at)
                 except StoreUnavailable:
                     return
 

@@ -262,6 +262,7 @@ class CompletionRuns:
             vocabulary=target.model.tokenizer,
             cache_name=cache.name if cache is not None else None,
             cache_seconds=caller.tenant.cache_seconds if cache is not None else 0.0,
+            rated_at=admitted.verdict.at,
         )
         return Job(run, work, caller.tenant, target)
 
