@@ -18,6 +18,7 @@ def test_keys_have_the_names_that_operators_know() -> None:
     run = RunKeys.of(RUN)
 
     named = [keys.tenant("acme"), account.balance, account.holds, account.closed("job-1"), keys.meter("acme", "rpm")]
+    named.append(keys.meter("acme", "user:staff:u@1:rpm"))
 
     assert named == [
         "tenant:acme",
@@ -25,6 +26,7 @@ def test_keys_have_the_names_that_operators_know() -> None:
         "{tokens:acme:staff:u@1}:holds",
         "{tokens:acme:staff:u@1}:closed:job-1",
         "ratelimit:{acme}:rpm",
+        "ratelimit:{acme}:user:staff:u@1:rpm",
     ]
     assert (run.record, run.log, run.result) == (
         f"{{run:01}}:record:{RUN}",
@@ -40,7 +42,10 @@ def test_what_one_script_touches_is_in_one_slot() -> None:
 
     touched: list[list[str | None]] = [
         [account.balance, account.holds, account.closed("job-1")],
-        [keys.meter("acme", "rpm"), keys.meter("acme", "tpm")],
+        [
+            keys.meter("acme", name)
+            for name in ("rpm", "tpm", "runs", "group:staff:rpm", "user:staff:u@1:rpm", "day:tpm")
+        ],
         [run.record, run.log, run.result, keys.conversation_of(pointed)],
     ]
 
@@ -58,7 +63,7 @@ def test_what_is_no_id_enters_no_key(text: str) -> None:
     makers: list[Callable[[], object]] = [
         lambda: keys.tenant(text),
         lambda: keys.meter(text, "rpm"),
-        lambda: keys.meter("acme", text),
+        lambda: keys.meter("acme", f"group:{text}:rpm".replace("a:b", "a::b")),
         lambda: AccountKeys.of(Account(text, "staff", "alice")),
         lambda: AccountKeys.of(Account("acme", text, "alice")),
         lambda: AccountKeys.of(Account("acme", "staff", text)),

@@ -15,7 +15,7 @@ from adapters.redis.runs import RedisRunStore
 from adapters.redis.tenants import RedisTenantStore
 from domain.errors import StoreUnavailable
 from domain.ports import Account, Hold
-from domain.rate import Allowance, Charge
+from domain.rate import Allowance, Charge, Slot
 from domain.runs import Status
 from domain.tenants import Limits
 from tests.contracts.backends import Backend, connected, eventually
@@ -31,6 +31,7 @@ on_both = pytest.mark.parametrize("backend", ["redis", "cluster"], indirect=True
 
 ALICE, BOB = Account("acme", "staff", "alice"), Account("acme", "staff", "bob")
 REQUEST = Charge("rpm", "requests", Allowance(100), 1)
+PLACE = Slot("runs", 1, "run-1", 30.0)
 #: The deadline in service is half a second; the rest is for a busy machine.
 IN_TIME = 3.0
 
@@ -61,8 +62,10 @@ class Stores:
             "ledger.hold": self.hold,
             "ledger.settle": lambda: self.ledger.settle(BOB, "h1", 1),
             "ledger.release": lambda: self.ledger.release(BOB, "h2"),
-            "limiter.take": lambda: self.limiter.take("acme", [REQUEST]),
-            "limiter.correct": lambda: self.limiter.correct("acme", REQUEST),
+            "limiter.take": lambda: self.limiter.take("acme", [REQUEST], [PLACE]),
+            "limiter.correct": lambda: self.limiter.correct("acme", REQUEST, 0.0),
+            "limiter.keep": lambda: self.limiter.keep("acme", [PLACE]),
+            "limiter.free": lambda: self.limiter.free("acme", [PLACE]),
             "runs.begin": lambda: self.runs.begin(run),
             "runs.claim": lambda: self.runs.claim(run.id),
             "runs.append": lambda: self.runs.append(run.id, 1, 0, [b"x"]),
@@ -173,13 +176,20 @@ async def test_a_demoted_server_takes_no_writes(stores: Stores, server: RedisSer
 async def test_what_was_admitted_can_be_finished_on_a_full_server(stores: Stores, server: RedisServer) -> None:
     run = new_run()
     await asyncio.gather(stores.hold("h1"), stores.hold("h2"), stores.runs.begin(run))
+    await stores.limiter.take("acme", [REQUEST], [PLACE])
     ending = {
         "settle": lambda: stores.ledger.settle(ALICE, "h1", 1),
         "release": lambda: stores.ledger.release(ALICE, "h2"),
-        "correct": lambda: stores.limiter.correct("acme", REQUEST),
+        "correct": lambda: stores.limiter.correct("acme", REQUEST, 0.0),
+        "keep": lambda: stores.limiter.keep("acme", [PLACE]),
+        "free": lambda: stores.limiter.free("acme", [PLACE]),
         "append": lambda: stores.runs.append(run.id, 1, 0, [b"x"], COMPLETED),
     }
-    beginning = {"hold": lambda: stores.hold("h3"), "begin": lambda: stores.runs.begin(new_run())}
+    beginning = {
+        "hold": lambda: stores.hold("h3"),
+        "begin": lambda: stores.runs.begin(new_run()),
+        "take": lambda: stores.limiter.take("acme", [REQUEST]),
+    }
 
     server.command("CONFIG", "SET", "maxmemory", 1)
     try:
@@ -243,6 +253,22 @@ async def test_a_command_whose_reply_was_lost_is_not_repeated(far: Stores, proxy
     verdict = await stores.limiter.take("acme", [REQUEST])
 
     assert verdict.readings[0].remaining == 97
+
+
+@on_redis
+async def test_a_place_whose_reply_was_lost_is_the_same_place_when_it_is_asked_for_again(
+    far: Stores, proxy: Proxy, stores: Stores
+) -> None:
+    other = replace(PLACE, holder="run-2")
+
+    await lost(proxy, far.limiter.take("acme", [], [PLACE]))
+    answers = [await far.limiter.take("acme", [], [place]) for place in (PLACE, other)]
+    await lost(proxy, far.limiter.keep("acme", [PLACE]))
+    await lost(proxy, far.limiter.free("acme", [PLACE]))
+    await far.limiter.free("acme", [PLACE])
+    answers.append(await stores.limiter.take("acme", [], [other]))
+
+    assert [answer.allowed for answer in answers] == [True, False, True]
 
 
 @on_redis

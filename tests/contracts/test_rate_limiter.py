@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from adapters.redis.rate import RedisRateLimiter
 from domain import rate
 from domain.ports import RateLimiter
 from domain.rate import Allowance, Charge, Holders, Meter, Slot, State, Verdict, micros
-from tests.contracts.backends import Backend
+from tests.contracts.backends import Backend, connected
 from tests.fakes import FrozenClock
 
 pytestmark = pytest.mark.anyio
@@ -403,6 +404,35 @@ def _without(holders: Holders, slot: Slot) -> Holders:
 
 
 # --- several replicas -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["redis", "cluster"], indirect=True)
+@pytest.mark.parametrize("warm", [False, True], ids=["from the beginning", "after a busy minute"])
+async def test_three_replicas_under_overload_admit_what_the_limit_says(
+    backend: Backend, clock: FrozenClock, warm: bool
+) -> None:
+    """600 a minute and 3 replicas, each asked 20 times a second: within 1 % of the limit in any minute."""
+    charge = requests(600)
+    admitted: list[float] = []
+    async with AsyncExitStack() as stack:
+        replicas = [
+            RedisRateLimiter(await stack.enter_async_context(connected(backend.url or "")), clock=clock)
+            for _ in range(3)
+        ]
+        for _ in range(900 if warm else 300):
+            # A tenth of a second; the replicas are asked at the same time.
+            clock.advance(0.1)
+            asked = (replica.take("acme", [charge]) for replica in replicas for _ in range(2))
+            verdicts = await asyncio.gather(*asked)
+            admitted += [verdict.at for verdict in verdicts if verdict.allowed]
+
+    end = admitted[-1]
+    in_a_minute = [sum(first <= at < first + 60.0 for at in admitted) for first in admitted]
+    assert max(in_a_minute) <= 600
+    if warm:
+        assert sum(end - 60.0 < at <= end for at in admitted) == pytest.approx(600, rel=0.01)
+    else:
+        assert len(admitted) == pytest.approx(600, rel=0.01)
 
 
 @pytest.mark.parametrize("backend", ["redis", "cluster"], indirect=True)
