@@ -123,7 +123,7 @@ async def test_a_run_answers_with_its_own_id_where_no_other_is_ordered(world: Wo
 async def test_a_started_run_tells_what_the_meters_show(world: World) -> None:
     begun = await start(world.replica(), a_caller(a_tenant(limits=limits(requests=10))))
 
-    assert begun.verdict.readings == (Reading("requests", limit=10, remaining=9, reset=6.0),)
+    assert begun.verdict.readings == (Reading("requests", limit=10, remaining=9, reset=60.0),)
 
 
 @pytest.mark.parametrize("live", [True, False])
