@@ -278,6 +278,17 @@ class InsufficientTokens(SluiceError):
         self.available = available
 
 
+class DailyTokensSpent(SluiceError):
+    """The day's budget of the user, or of a group that anybody can be in, is spent. ``retry_after`` is in seconds."""
+
+    kind = Kind.OUT_OF_TOKENS
+    code = "daily_tokens_spent"
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__("Insufficient tokens")
+        self.retry_after = verdict.retry_after
+
+
 class OperationConflict(SluiceError):
     """An operation of the ledger was carried out before with another amount."""
 

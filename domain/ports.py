@@ -9,11 +9,9 @@ from typing import Protocol, TypeAlias
 
 from domain.chat import Chunk, Completion, JsonObject
 from domain.facts import Fact
-from domain.ledger import Account as Account
-from domain.ledger import Entry, Finding
-from domain.ledger import Hold as Hold
+from domain.ledger import Account, Entry, Finding, Hold
 from domain.providers import Target
-from domain.rate import Charge, Verdict
+from domain.rate import Charge, Slot, Verdict
 from domain.runs import Appended, Claim, Ending, LogSlice, Run, Survey, Work
 from domain.tenants import Principal, Tenant, TenantId, UserId
 
@@ -158,22 +156,40 @@ class Ledger(Protocol):
 
 
 class RateLimiter(Protocol):
-    """Meters of a tenant, equal to the arithmetic of ``domain.rate``."""
+    """Meters of a tenant, equal to the arithmetic of ``domain.rate``, and slots for runs that go on."""
 
-    async def take(self, tenant: TenantId, charges: Sequence[Charge]) -> Verdict:
-        """Charge all meters, or none if one of them has no room. Atomic across replicas, by the store's clock.
+    async def take(self, tenant: TenantId, charges: Sequence[Charge], slots: Sequence[Slot] = ()) -> Verdict:
+        """Charge all meters and take all slots, or nothing if one of them has no room.
 
-        Readings come in the order of ``charges``; no charges are always allowed.
+        Atomic across replicas, by the store's clock. Readings come in the order of ``charges``; nothing to take is
+        always allowed. A holder that has a slot already has it still, and no second one.
 
         Raises:
             StoreUnavailable: the store did not answer; the meters may or may not be charged.
         """
         ...
 
-    async def correct(self, tenant: TenantId, charge: Charge) -> None:
-        """Add ``charge.cost`` (negative: give back) to a meter, whatever it holds; it never falls below empty.
+    async def correct(self, tenant: TenantId, charge: Charge, at: float) -> None:
+        """Add ``charge.cost`` to a meter whatever it holds, for a cost that was estimated on admission, at ``at``.
 
-        For a cost that was estimated on admission and is known at the end.
+        What is given back (negative) is taken from what that moment was charged, as far as it still counts; more
+        counts from now on. A day's budget changes only if that moment was of the same day.
+
+        Raises:
+            StoreUnavailable: the store did not answer.
+        """
+        ...
+
+    async def keep(self, tenant: TenantId, slots: Sequence[Slot]) -> None:
+        """Let slots lapse that much later.
+
+        Raises:
+            StoreUnavailable: the store did not answer.
+        """
+        ...
+
+    async def free(self, tenant: TenantId, slots: Sequence[Slot]) -> None:
+        """Give slots back; those that nobody holds stay so.
 
         Raises:
             StoreUnavailable: the store did not answer.

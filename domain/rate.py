@@ -36,6 +36,17 @@ class Charge:
     what: str
     allowance: Allowance
     cost: int
+    daily: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A run that goes on now, of at most ``limit`` at once. It lapses after so many seconds unless it is kept."""
+
+    meter: str
+    limit: int
+    holder: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,8 @@ class Verdict:
     readings: tuple[Reading, ...] = ()
     retry_after: float = 0.0
     refused_by: str | None = None
+    meter: str | None = None
+    at: float = 0.0
 
 
 def arrival(tat: float | None, charge: Charge, now: float) -> float:

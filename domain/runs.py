@@ -132,7 +132,8 @@ class Work:
 
     ``model`` is the name that was asked for. ``held`` and ``estimate`` are what admission took from the balance and
     from the tokens-per-minute meter. ``completion_bound`` is the bound to send where the token policy lowers the
-    request's own. ``policy`` and ``vocabulary`` settle it even if the tenant is gone meanwhile. ``cache_name`` is what
+    request's own. ``policy``, ``vocabulary`` and ``weight``, what one token costs, settle it even if the tenant is gone
+    meanwhile. ``admitted_at`` is when the meters were charged, in Unix seconds of the store's. ``cache_name`` is what
     the answer is kept under for ``cache_seconds``, if it is one to keep.
     """
 
@@ -144,6 +145,8 @@ class Work:
     completion_bound: int | None
     policy: TokenPolicy
     vocabulary: str
+    weight: float = 1.0
+    admitted_at: float = 0.0
     cache_name: str | None = None
     cache_seconds: float = 0.0
 

@@ -4,7 +4,8 @@ import math
 
 from adapters.memory.lapsing import Lapsing
 from domain.errors import InsufficientTokens
-from domain.ports import Account, Clock, Hold
+from domain.ledger import Account, Hold
+from domain.ports import Clock
 from domain.tokens import MAX_TOKENS
 
 

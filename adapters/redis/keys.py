@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from domain.ids import is_id
-from domain.ports import Account
+from domain.ledger import Account
 from domain.runs import Run, conversation_shard, is_run_id, shard_of
 from domain.tenants import TenantId, UserId
 

@@ -4,7 +4,8 @@ from adapters.redis.connection import RedisConnection, Word
 from adapters.redis.keys import AccountKeys
 from adapters.redis.scripts import milliseconds, now, script
 from domain.errors import InsufficientTokens, StoreUnavailable
-from domain.ports import Account, Clock, Hold
+from domain.ledger import Account, Hold
+from domain.ports import Clock
 
 
 class RedisLedger:

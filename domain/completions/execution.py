@@ -10,7 +10,7 @@ from domain.completions.assembly import Assembly
 from domain.completions.tail import Tail
 from domain.completions.writing import LogWriter
 from domain.errors import SluiceError
-from domain.ports import Account
+from domain.ledger import Account
 from domain.providers import Target
 from domain.runs import Run, Work
 from domain.tenants import Tenant

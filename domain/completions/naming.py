@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 
 from domain.chat import ChatRequest
-from domain.ports import Account
+from domain.ledger import Account
 from domain.providers import Target
 from domain.tenants import ANONYMOUS, Caller, is_nobody
 

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from domain import tokens
+from domain import limits, tokens
 from domain.chat import ChatRequest, Completion, JsonObject, Usage
 from domain.completions.assembly import chunk_of, is_cacheable
 from domain.completions.execution import Execution, Handover, Job, Progress, Stop
@@ -203,6 +203,8 @@ class Production:
         if not await self._record(execution, ending):
             return Handover.LOST
         self._tell(job, ending, error, self.clock() - progress.began)
+        # Nobody waits for the rest.
+        await self._correct_rate(job, usage)
         await self._keep_answer(job, ending)
         return None
 
@@ -215,9 +217,7 @@ class Production:
 
     async def _settle(self, job: Job, usage: Usage | None) -> int:
         """Charge what was used and return it, in tokens; a run that brought nothing gives its hold back."""
-        hold_id, cost = job.run.id, usage.total_tokens if usage is not None else 0
-        if job.work is not None and job.work.policy is TokenPolicy.STRICT:
-            cost = min(cost, job.work.held)
+        hold_id, cost = job.run.id, _cost(job.work, usage)
         try:
             if usage is None:
                 charged = await self._insist_release(job, hold_id)
@@ -226,24 +226,34 @@ class Production:
         except StoreUnavailable:
             self.journal.record(SettlementFailed(job.run.id, job.run.tenant, cost))
             charged = cost
-        await self._correct_rate(job, cost)
         return charged
 
     async def _insist_release(self, job: Job, hold_id: str) -> int:
         return await insist(lambda: self.ledger.release(job.account, hold_id), self.limits.store_grace)
 
-    async def _correct_rate(self, job: Job, cost: int) -> None:
-        """Replace the estimate that admission took from the tokens-per-minute meter by what was used."""
+    async def _correct_rate(self, job: Job, usage: Usage | None) -> None:
+        """Replace the estimates that admission took from the meters by what was used, and free the run's slots."""
         if job.tenant is None or job.work is None:
-            # Within a minute or so the meter has forgotten it.
+            # Within a minute or so the meters have forgotten it.
             return
-        for charge in job.tenant.charges(0):
-            if charge.what == "tokens":
-                correction = replace(charge, cost=cost - job.work.estimate)
-                try:
-                    await self.limiter.correct(job.run.tenant, correction)
-                except StoreUnavailable:
-                    return
+        tenant, account, work = job.tenant, job.account, job.work
+        used = usage.total_tokens if usage is not None else 0
+        corrections = limits.charges(
+            tenant,
+            account,
+            tokens=used - work.estimate,
+            cost=_cost(work, usage) - tokens.weighed(work.estimate, work.weight),
+            requests=0,
+        )
+        slots = () if job.run.queued else limits.slots(tenant, account, job.run.id, 0)
+        try:
+            for correction in corrections:
+                if correction.cost:
+                    await self.limiter.correct(tenant.id, correction, work.admitted_at)
+            if slots:
+                await self.limiter.free(tenant.id, slots)
+        except StoreUnavailable:
+            return
 
     async def _record(self, execution: Execution, ending: Ending) -> bool:
         """Write the ending; False where the run is another's, whose ending counts."""
@@ -288,6 +298,14 @@ def _status_after(error: SluiceError | None) -> Status:
     if error is None:
         return Status.COMPLETED
     return Status.CANCELLED if isinstance(error, CompletionCancelled) else Status.FAILED
+
+
+def _cost(work: Work | None, usage: Usage | None) -> int:
+    """What a run costs its balance, in tokens of it."""
+    if usage is None or work is None:
+        return 0
+    cost = tokens.weighed(usage.total_tokens, work.weight)
+    return min(cost, work.held) if work.policy is TokenPolicy.STRICT else cost
 
 
 def _bounded(request: ChatRequest, bound: int | None) -> JsonObject:

@@ -171,7 +171,8 @@ class CompletionRuns:
     async def _join_or_begin(
         self, caller: Caller, request: ChatRequest, order: Order, status: Status, key: Claimed | None = None
     ) -> Started:
-        prepared = await self._admission.prepare(caller, request)
+        queued = status is Status.QUEUED
+        prepared = await self._admission.prepare(caller, request, order.run_id, queued=queued)
         if request.cache_key is None or not caller.tenant.cache_seconds:
             return await self._begin(prepared, order, status, [key] if key else [])
         name = cache_name(prepared.account, prepared.target, request)
@@ -193,7 +194,8 @@ class CompletionRuns:
         if status is Status.QUEUED and self._queue.waiting >= self._limits.queue_length:
             await self._admission.waive(prepared)
             raise QueueFull
-        admitted = await self._admission.reserve(prepared, order.run_id)
+        waiting = self._limits.queue_seconds if status is Status.QUEUED else 0.0
+        admitted = await self._admission.reserve(prepared, waiting=waiting)
         job = self._job(prepared, order, admitted, status, cache, restartable=order.live or bool(names))
         await self._keep_record(job, names)
         started = Started(job.run, admitted.verdict, eta=eta, cache="miss" if prepared.request.cache_key else None)
@@ -260,6 +262,8 @@ class CompletionRuns:
             completion_bound=admitted.completion_bound,
             policy=caller.tenant.policy,
             vocabulary=target.model.tokenizer,
+            weight=target.model.weight,
+            admitted_at=admitted.verdict.at,
             cache_name=cache.name if cache is not None else None,
             cache_seconds=caller.tenant.cache_seconds if cache is not None else 0.0,
         )

@@ -7,7 +7,7 @@ from redis.crc import key_slot
 
 from adapters.redis import keys
 from adapters.redis.keys import AccountKeys, RunKeys
-from domain.ports import Account
+from domain.ledger import Account
 from domain.runs import Run, conversation_shard, with_shard
 
 RUN = "chatcmpl-01KCZ6V8XWQ3T5R7Y9ABCDEFGH"

@@ -10,7 +10,7 @@ from adapters.redis.ledger import RedisLedger
 from adapters.redis.rate import RedisRateLimiter
 from adapters.redis.runs import RedisRunStore
 from adapters.redis.tenants import RedisTenantStore
-from domain.ports import Account
+from domain.ledger import Account
 from domain.rate import Allowance, Charge
 from domain.runs import Ending, Status
 from domain.tenants import Limits

@@ -12,7 +12,8 @@ from adapters.redis.connection import RedisConnection
 from adapters.redis.keys import AccountKeys
 from adapters.redis.ledger import RedisLedger
 from domain.errors import InsufficientTokens, StoreUnavailable
-from domain.ports import Account, Hold, Ledger
+from domain.ledger import Account, Hold
+from domain.ports import Ledger
 from domain.tokens import MAX_TOKENS
 from tests.contracts.backends import Backend, eventually
 from tests.fakes import FrozenClock

@@ -14,7 +14,7 @@ from adapters.redis.rate import RedisRateLimiter
 from adapters.redis.runs import RedisRunStore
 from adapters.redis.tenants import RedisTenantStore
 from domain.errors import StoreUnavailable
-from domain.ports import Account, Hold
+from domain.ledger import Account, Hold
 from domain.rate import Allowance, Charge
 from domain.runs import Status
 from domain.tenants import Limits

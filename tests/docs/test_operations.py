@@ -14,7 +14,7 @@ from config.composition import build
 from config.settings import Settings
 from domain import facts
 from domain.facts import Fact
-from domain.ports import Account
+from domain.ledger import Account
 from entrypoints.cli import EX_CONFIG, EX_UNAVAILABLE
 from tests.docs.pages import Row, codes, page
 
