@@ -30,8 +30,6 @@ from domain.tenants import Limits
 Mint: TypeAlias = Callable[..., str]
 
 _HERE = Path(__file__).parent
-#: Seconds that a hold outlives the longest run, so that none lapses under a run that still writes its end.
-_HOLD_MARGIN = 60.0
 
 
 class CompositionError(RuntimeError):
@@ -52,7 +50,6 @@ def build(settings: Settings, *, own_providers: Sequence[ProviderSpec] = ()) -> 
         deadlines=providers.Object(
             Deadlines(settings.connect_seconds, settings.first_byte_seconds, settings.idle_seconds)
         ),
-        hold_seconds=providers.Object(settings.total_seconds + settings.queue_seconds + _HOLD_MARGIN),
     )
     _add_stores(container, settings)
     _add_vouchers(container, settings)

@@ -32,7 +32,6 @@ class Container(containers.DeclarativeContainer):
     catalogue = providers.Dependency(instance_of=Catalogue)
     run_limits = providers.Dependency(instance_of=RunLimits)
     deadlines = providers.Dependency(instance_of=Deadlines)
-    hold_seconds = providers.Dependency(instance_of=float)
 
     tenants: providers.Dependency[TenantStore] = providers.Dependency()
     ledger: providers.Dependency[Ledger] = providers.Dependency()
@@ -54,9 +53,7 @@ class Container(containers.DeclarativeContainer):
     planner = providers.Singleton(Planner, registry=registry, catalogue=catalogue)
     namespaces = providers.Singleton(Namespaces, tenants=tenants, registry=registry)
     callers = providers.Singleton(Callers, tenants=tenants, entropy=entropy)
-    admission = providers.Singleton(
-        Admission, planner=planner, tokenizer=tokenizer, limiter=limiter, ledger=ledger, hold_seconds=hold_seconds
-    )
+    admission = providers.Singleton(Admission, planner=planner, tokenizer=tokenizer, limiter=limiter, ledger=ledger)
     production = providers.Singleton(
         Production,
         provider=provider,

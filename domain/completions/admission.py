@@ -11,6 +11,11 @@ from domain.providers import Planner, Target
 from domain.rate import Charge, Slot, Verdict
 from domain.tenants import Caller, Tenant, is_nobody
 
+#: Seconds that what was set aside stays so, and that a run keeps its slots, without its owner saying that it goes on.
+#: Both outlast several looks of it.
+HOLD_SECONDS = 120.0
+SLOT_SECONDS = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -52,18 +57,12 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The checks of a completion.
-
-    ``hold_seconds`` is how long what was set aside stays so without being touched, ``slot_seconds`` the same for the
-    slots of a run; both outlast several looks of its owner.
-    """
+    """The checks of a completion."""
 
     planner: Planner
     tokenizer: Tokenizer
     limiter: RateLimiter
     ledger: Ledger
-    hold_seconds: float = 120.0
-    slot_seconds: float = 60.0
 
     async def admit(self, caller: Caller, request: ChatRequest, run_id: str) -> Admitted:
         """Model, context window, group, key, rate, balance: the first that fails is what the caller is told.
@@ -89,7 +88,7 @@ class Admission:
         bound = self._bound(target, request, prompt_tokens)
         estimate = tokens.rate_estimate(request, prompt_tokens, bound)
         account = Account(caller.tenant.id, group.id, caller.user)
-        slots = () if queued else limits.slots(caller.tenant, account, run_id, self.slot_seconds)
+        slots = () if queued else limits.slots(caller.tenant, account, run_id, SLOT_SECONDS)
         charges = _charges(caller.tenant, account, target, estimate)
         verdict = await self.limiter.take(caller.tenant.id, charges, slots)
         if not verdict.allowed:
@@ -117,7 +116,7 @@ class Admission:
         """
         tenant = prepared.caller.tenant
         try:
-            hold = await self._take_hold(prepared, self.hold_seconds + waiting)
+            hold = await self._take_hold(prepared, HOLD_SECONDS + waiting)
         except InsufficientTokens:
             await self.waive(prepared, request=True)
             raise
