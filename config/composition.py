@@ -17,6 +17,8 @@ from adapters.auth.mint import mint
 from adapters.catalogue import CatalogueError, load_models, load_providers
 from adapters.journal.sinks import configure_logging
 from adapters.openai.provider import Deadlines
+from adapters.outbox.file import FileOutbox
+from adapters.outbox.memory import MemoryOutbox
 from config.container import Container
 from config.lifetimes import Lifetimes
 from config.memory_stores import InMemory
@@ -52,6 +54,7 @@ def build(settings: Settings, *, own_providers: Sequence[ProviderSpec] = ()) -> 
         ),
     )
     _add_stores(container, settings)
+    _add_outbox(container, settings)
     _add_vouchers(container, settings)
     return container
 
@@ -100,6 +103,19 @@ def _fill_in(container: Container, stores: Any) -> None:
     """Let the overlay's stores be those of the container."""
     for name in ("tenants", "ledger", "limiter", "run_store", "run_names", "doorbell"):
         getattr(container, name).override(getattr(stores, name))
+
+
+def _add_outbox(container: Container, settings: Settings) -> None:
+    if settings.outbox is None:
+        container.outbox.override(providers.Singleton(MemoryOutbox))
+        return
+    outbox = providers.Singleton(FileOutbox, settings.outbox)
+    try:
+        outbox()
+    except OSError as error:
+        raise CompositionError(f"SLUICE_OUTBOX: cannot be written to ({error.strerror})") from None
+    container.outbox.override(outbox)
+    container.closers.add_args(outbox.provided.aclose)
 
 
 def _add_vouchers(container: Container, settings: Settings) -> None:

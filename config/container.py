@@ -20,7 +20,7 @@ from domain.completions.production import Production, RunLimits
 from domain.completions.runs import CompletionRuns
 from domain.models import Catalogue
 from domain.namespaces import Namespaces
-from domain.ports import Doorbell, Ledger, RateLimiter, RunNames, RunStore, TenantStore
+from domain.ports import Doorbell, Ledger, Outbox, RateLimiter, RunNames, RunStore, TenantStore
 from domain.providers import Planner, ProviderRegistry
 
 
@@ -39,6 +39,8 @@ class Container(containers.DeclarativeContainer):
     run_store: providers.Dependency[RunStore] = providers.Dependency()
     run_names: providers.Dependency[RunNames] = providers.Dependency()
     doorbell: providers.Dependency[Doorbell] = providers.Dependency()
+
+    outbox: providers.Dependency[Outbox] = providers.Dependency()
 
     clock = providers.Object(time.time)
     entropy = providers.Object(os.urandom)
@@ -60,6 +62,7 @@ class Container(containers.DeclarativeContainer):
         store=run_store,
         names=run_names,
         ledger=ledger,
+        outbox=outbox,
         limiter=limiter,
         tokenizer=tokenizer,
         journal=journal,

@@ -447,6 +447,10 @@ class StoreUnavailable(Unavailable):
     """The store did not answer in time, or not usably. Nothing can be said of whether the last write took place."""
 
 
+class OutboxFailed(Unavailable):
+    """What a run cost can neither be told to the ledger nor be written down here."""
+
+
 class KeysUnavailable(Unavailable):
     """The issuer's keys cannot be had, so no token of it can be judged."""
 

@@ -23,6 +23,15 @@ class Hold:
     amount: int
 
 
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a run cost, for the ledger to be told: ``cost`` in tokens, None where it is only to release the hold."""
+
+    account: Account
+    hold_id: str
+    cost: int | None
+
+
 class EntryKind(Enum):
     """What a line of a history records."""
 

@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 
 from domain.chat import Chunk, Completion, JsonObject
 from domain.facts import Fact
-from domain.ledger import Account, Entry, Finding, Hold
+from domain.ledger import Account, Entry, Finding, Hold, Settlement
 from domain.providers import Target
 from domain.rate import Charge, Slot, Verdict
 from domain.runs import Appended, Claim, Ending, LogSlice, Run, Survey, Work
@@ -152,6 +152,31 @@ class Ledger(Protocol):
         Raises:
             StoreUnavailable: the store did not answer.
         """
+        ...
+
+
+class Outbox(Protocol):
+    """Settlements that the ledger could not be told yet. Each is written down before anybody goes on."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more can be taken: then nothing may be spent."""
+        ...
+
+    async def put(self, settlement: Settlement) -> None:
+        """Keep a settlement, for good where the outbox has a place that outlives the process.
+
+        Raises:
+            OutboxFailed: it cannot be written down.
+        """
+        ...
+
+    def waiting(self) -> Sequence[Settlement]:
+        """What is kept, oldest first; what a process left that died on this place, too."""
+        ...
+
+    async def done(self, settlement: Settlement) -> None:
+        """Forget a settlement, as the ledger knows of it. One that comes back all the same does no harm."""
         ...
 
 

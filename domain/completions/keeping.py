@@ -73,6 +73,7 @@ class Housekeeping:
             await self._renew(execution)
             await self._check(execution)
             await self._mind_readers(execution)
+        await self._empty_outbox()
         slots, seconds = self._limits.job_slots, self._limits.lease_seconds
         self._queue.slots = await self._store.enlist(self._worker, slots, seconds)
         for shard in range(SHARDS):
@@ -82,6 +83,12 @@ class Housekeeping:
                 # What is executed here is alive, however late this replica's clock may be.
                 if self._executions.get(run_id) is None:
                     await self._bury_or_requeue(run_id)
+
+    async def _empty_outbox(self) -> None:
+        outbox = self._production.outbox
+        for settlement in outbox.waiting():
+            await self._production.tell_ledger(settlement)
+            await outbox.done(settlement)
 
     # --- runs that are executed here --------------------------------------------------------------------------
 

@@ -21,9 +21,12 @@ from domain.errors import (
     StoreUnavailable,
 )
 from domain.facts import RecordFailed, RunEnded, RunRequeued, SettlementFailed, Unexpected
-from domain.ports import Call, ChatProvider, Clock, Journal, Ledger, RateLimiter, RunNames, RunStore, Tokenizer
+from domain.ports import Call, ChatProvider, Clock, Journal, Ledger, Outbox, RateLimiter, RunNames, RunStore, Tokenizer
 from domain.runs import Claim, Ending, RunError, Status, Work, ended
 from domain.tokens import TokenPolicy
+
+#: Seconds for which a settlement is tried again; then it waits in the outbox, and the answer does not wait for it.
+_SETTLE_PATIENCE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Production:
     store: RunStore
     names: RunNames
     ledger: Ledger
+    outbox: Outbox
     limiter: RateLimiter
     tokenizer: Tokenizer
     journal: Journal
@@ -227,9 +231,6 @@ class Production:
             self.journal.record(SettlementFailed(job.run.id, job.run.tenant, cost))
             charged = cost
         return charged
-
-    async def _insist_release(self, job: Job, hold_id: str) -> int:
-        return await insist(lambda: self.ledger.release(job.account, hold_id), self.limits.store_grace)
 
     async def _correct_rate(self, job: Job, usage: Usage | None) -> None:
         """Replace the estimates that admission took from the meters by what was used, and free the run's slots."""

@@ -21,6 +21,7 @@ from domain.errors import (
     CompletionCancelled,
     CompletionShared,
     GenerationInterrupted,
+    OutboxFailed,
     QueueFull,
     ShuttingDown,
     SluiceError,
@@ -157,6 +158,8 @@ class CompletionRuns:
     async def _answer(self, caller: Caller, request: ChatRequest, order: Order, status: Status) -> Started:
         if self._draining:
             raise ShuttingDown
+        if self._production.outbox.is_full:
+            raise OutboxFailed
         if order.idempotency_key is None:
             return await self._join_or_begin(caller, request, order, status)
         found = await self._joining.by_key(caller, request, order.idempotency_key, order.run_id)
