@@ -222,15 +222,30 @@ class Production:
     async def _settle(self, job: Job, usage: Usage | None) -> int:
         """Charge what was used and return it, in tokens; a run that brought nothing gives its hold back."""
         hold_id, cost = job.run.id, _cost(job.work, usage)
+        settlement = Settlement(job.account, hold_id, cost if usage is not None else None)
         try:
-            if usage is None:
-                charged = await self._insist_release(job, hold_id)
-            else:
-                charged = await insist(lambda: self.ledger.settle(job.account, hold_id, cost), self.limits.store_grace)
+            return await insist(lambda: self.tell_ledger(settlement), _SETTLE_PATIENCE)
         except StoreUnavailable:
-            self.journal.record(SettlementFailed(job.run.id, job.run.tenant, cost))
-            charged = cost
-        return charged
+            await self._keep_settlement(settlement)
+        return cost
+
+    async def tell_ledger(self, settlement: Settlement) -> int:
+        """Carry out a settlement; what was charged.
+
+        Raises:
+            StoreUnavailable: the ledger did not answer; it is safe to call again.
+        """
+        account, hold_id, cost = settlement.account, settlement.hold_id, settlement.cost
+        if cost is None:
+            return await self.ledger.release(account, hold_id)
+        return await self.ledger.settle(account, hold_id, cost)
+
+    async def _keep_settlement(self, settlement: Settlement) -> None:
+        try:
+            await self.outbox.put(settlement)
+        except OutboxFailed:
+            cost, account = settlement.cost or 0, settlement.account
+            self.journal.record(SettlementFailed(settlement.hold_id, account.tenant, cost))
 
     async def _correct_rate(self, job: Job, usage: Usage | None) -> None:
         """Replace the estimates that admission took from the meters by what was used, and free the run's slots."""
