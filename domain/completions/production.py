@@ -15,12 +15,14 @@ from domain.errors import (
     CompletionCancelled,
     GenerationInterrupted,
     InternalError,
+    OutboxFailed,
     OutputTooLarge,
     ProviderError,
     SluiceError,
     StoreUnavailable,
 )
 from domain.facts import RecordFailed, RunEnded, RunRequeued, SettlementFailed, Unexpected
+from domain.ledger import Settlement
 from domain.ports import Call, ChatProvider, Clock, Journal, Ledger, Outbox, RateLimiter, RunNames, RunStore, Tokenizer
 from domain.runs import Claim, Ending, RunError, Status, Work, ended
 from domain.tokens import TokenPolicy
