@@ -488,3 +488,7 @@ class ShuttingDown(Unavailable):
 class InternalError(SluiceError):
     def __init__(self) -> None:
         super().__init__("The server had an error while processing your request.")
+
+
+class Unfit(RuntimeError):
+    """Something that this process depends on is such that it must not start: one sentence. No caller ever meets it."""

@@ -503,3 +503,7 @@ class Dependency(Protocol):
     async def check(self) -> str | None:
         """None where it answers, else the reason why not, in a few words that may be shown to anyone."""
         ...
+
+    async def flaw(self) -> str | None:
+        """Why no process should start with it, which no waiting mends; None where nothing is known against it."""
+        ...

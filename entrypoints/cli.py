@@ -88,7 +88,7 @@ def _serve(
 ) -> int:
     # Imported only now: a wrong setting is told at once, and the server's imports take their time.
     from config.composition import CompositionError, build, start_logging
-    from domain.namespaces import NamespaceTaken
+    from domain.errors import Unfit
     from entrypoints import demo
     from entrypoints.http.app import serve as run
     from entrypoints.http.assembly import assemble
@@ -103,7 +103,7 @@ def _serve(
         else:
             app = assemble(build(settings), surfaces=surfaces)
         run(app, listener)
-    except (CompositionError, NamespaceTaken) as error:
+    except (CompositionError, Unfit) as error:
         return _refuse(str(error), EX_CONFIG)
     return 0
 
