@@ -18,6 +18,9 @@ test-tools: install-dev ## fetch what the tests start or load besides Python pac
 	@scripts/setup-redis
 	@scripts/setup-curl
 	@scripts/setup-libgomp
+	@scripts/setup-openai-versions
+	@scripts/setup-node-openai
+	@scripts/setup-chromium
 
 run: install ## serve the demo on 127.0.0.1:8080
 	SLUICE_DEMO=1 .venv/bin/sluice serve
