@@ -1,4 +1,4 @@
-"""Clients that people have, unchanged: OpenAI's for Python in three majors, OpenAI's for Node, a browser's EventSource."""
+"""Clients that people have, unchanged: OpenAI's for Python in three majors and for Node, a browser's EventSource."""
 
 import json
 import shutil
@@ -125,7 +125,7 @@ def _start(client: str, origin: str, folder: Path) -> "subprocess.Popen[str]":
     environment = client_environment(origin)
     if client == "openai-node":
         program = shutil.copy(HERE / "node" / "read.mjs", node_folder(folder / "node"))
-        command = [str(TOOLS / "node"), program]
+        command = [str(TOOLS / "node"), str(program)]
     else:
         command, environment = python(int(client[-1]), str(HERE / "read.py"), environment)
     return subprocess.Popen([*command, *MODELS], env=environment, stdout=subprocess.PIPE, text=True)

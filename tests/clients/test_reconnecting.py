@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.chromium import browsing
-from tests.clients.front import Front
+from tests.clients.front import Cut, Front
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -21,7 +21,7 @@ def test_it_goes_on_where_it_stopped_and_ends_with_the_whole_text(
 ) -> None:
     # The first stream is the answer to the POST, whose body the page does not read. Of the last cuts, the first comes
     # before any event and the last just before [DONE].
-    backend.cuts = [99, *cuts]
+    backend.cuts = [None, *map(Cut, cuts)]
     page = backend.serve("/", PAGE.read_text())
 
     with browsing(f"{page}?model={MODEL}", tmp_path):
@@ -34,7 +34,7 @@ def test_it_goes_on_where_it_stopped_and_ends_with_the_whole_text(
 
 
 def test_it_names_the_last_event_that_it_saw_whole_and_stops_at_204(backend: Front, tmp_path: Path) -> None:
-    backend.cuts = [99, 5, 3]
+    backend.cuts = [None, Cut(5), Cut(3, cleanly=True)]
     page = backend.serve("/", PAGE.read_text())
 
     with browsing(f"{page}?model={MODEL}", tmp_path):
