@@ -38,7 +38,7 @@ check: lint test-tools ## lint and the fast tests
 test: test-tools ## every test; ARGS="-k name" chooses
 	$(pytest) $(ARGS)
 
-lock: install-dev ## renew requirements/ from pyproject.toml; ARGS=--upgrade takes the newest versions
+lock: install-dev ## renew the lock files from pyproject.toml and package.json; ARGS=--upgrade takes the newest versions
 	@scripts/lock $(ARGS)
 
 clean: ## remove whatever was made by these targets
