@@ -79,6 +79,20 @@ async def test_an_owner_may_be_silent_for_two_thirds_of_its_lease_at_least_and_f
     assert (before.overdue, after.overdue) == ((), (run.id,))
 
 
+async def test_a_lease_ends_to_the_millisecond(store: RunStore, clock: FrozenClock) -> None:
+    clock.now = 1_800_000_000.0
+    run = new_run(shard=3)
+    await store.begin(run, WORK)
+
+    clock.advance(LEASE - 0.001)
+    before = (await store.survey(3), await store.seize(run.id))
+    clock.now = 1_800_000_000.0 + LEASE
+    after = (await store.survey(3), await store.seize(run.id))
+
+    assert before == (Survey(), None)
+    assert after == (Survey(overdue=(run.id,)), Claim(replace(run, fence=2), WORK))
+
+
 async def test_an_owner_who_is_late_keeps_the_run_if_nobody_has_seized_it(store: RunStore, clock: FrozenClock) -> None:
     run = new_run(shard=3)
     await store.begin(run, WORK)
