@@ -1,6 +1,6 @@
 -- The queue of a shard, as FairQueue in adapters/memory/queue.py: 'ready' has the turns of the runs that wait, 'turns'
--- the last one of each tenant and, as ':now', which is no tenant's id, the present one. Needs
--- runs/leave.
+-- the last one of each tenant and, as ':now', which is no tenant's id, the present one.
+-- Goes with runs/leave.
 
 local function put_in_queue(ready, turns, id, turn, kept_ms)
   redis.call('ZADD', ready, turn, id)
