@@ -12,6 +12,7 @@ from adapters.redis.connection import RedisConnection
 from adapters.redis.doorbell import RedisDoorbell
 from domain.ports import CANCELS, JOBS, Doorbell, RunStore
 from tests.contracts.backends import Backend, eventually
+from tests.contracts.proxy import proxied
 from tests.contracts.runs import COMPLETED, WORK, entries, new_run, queued_run, store_on
 from tests.fakes import FrozenClock
 from tests.redis_server import RedisServer
@@ -268,6 +269,36 @@ async def test_the_bell_rings_again_after_an_outage(
 
     await eventually(lambda: _known(backend, {JOBS, CANCELS}))
     await eventually(lambda: _is(lambda: _connections(backend), 1))
+
+
+@on_redis
+async def test_a_connection_that_went_silent_is_given_up(backend: Backend) -> None:
+    async with proxied(backend.servers[0].port) as proxy, opened(proxy.url) as bell:
+        (rings,) = await subscribed(backend, bell, JOBS)
+
+        proxy.muted += 1
+
+        await _rung(backend, rings)
+
+
+@on_redis
+async def test_a_connection_on_which_nothing_happens_is_kept(backend: Backend, bell: Doorbell) -> None:
+    await subscribed(backend, bell, JOBS)
+    before = _connected(backend)
+
+    await eventually(lambda: _asked(backend, 5))
+
+    assert _connected(backend) == before
+
+
+def _connected(backend: Backend) -> list[str]:
+    """The ids of the connections that listen."""
+    lines = backend.servers[0].command("CLIENT", "LIST", "TYPE", "pubsub").decode().splitlines()
+    return [line.split()[0] for line in lines]
+
+
+async def _asked(backend: Backend, times: int) -> bool:
+    return backend.calls("ping") >= times
 
 
 @on_redis

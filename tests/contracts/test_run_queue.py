@@ -127,10 +127,12 @@ async def test_runs_of_one_tenant_are_taken_in_their_order(store: RunStore) -> N
     assert [(await taken(store)).run.id for _ in runs] == [run.id for run in runs]
 
 
-async def test_a_tenant_that_was_served_has_no_disadvantage_when_everybody_is_gone(store: RunStore) -> None:
-    for _ in range(10):
-        await store.begin(queued_run(tenant="a"), WORK)
-        await taken(store)
+async def test_turns_are_forgotten_when_nobody_waits_any_more(store: RunStore) -> None:
+    left = [queued_run(tenant="a") for _ in range(5)]
+    for run in left:
+        await store.begin(run, WORK)
+    for run in left:
+        await store.cancel(run.id)
     await store.begin(queued_run(tenant="a"), WORK)
     await store.begin(queued_run(tenant="b"), WORK)
 
@@ -231,11 +233,22 @@ async def test_who_seizes_a_waiting_run_has_it_out_of_the_queue_and_ends_it(
     clock.advance(QUEUE + 1)
 
     claim = await store.seize(run.id)
+    seized = (await store.survey(3), await store.take(3))
     ended = await store.append(run.id, 1, 0, (), FAILED)
 
     assert claim == Claim(replace(run, fence=1), WORK)
-    assert await store.take(3) is None
+    assert seized == (Survey(), None)
     assert ended.standing.value == "owned"
+    assert await store.survey(3) == Survey()
+
+
+async def test_a_waiting_run_that_is_ended_waits_no_longer(store: RunStore, clock: FrozenClock) -> None:
+    run = queued_run()
+    await store.begin(run, WORK)
+
+    await store.append(run.id, 0, 0, (), FAILED)
+    clock.advance(QUEUE + 1)
+
     assert await store.survey(3) == Survey()
 
 
@@ -272,10 +285,12 @@ async def test_a_waiting_run_that_is_cancelled_is_the_cancellers(store: RunStore
 
     claim = await store.cancel(run.id)
     again = await store.cancel(run.id)
+    waiting = await store.survey(3)
     ended = await store.append(run.id, 1, 0, (), CANCELLED)
 
     assert claim == Claim(replace(run, status=Status.IN_PROGRESS, fence=1, cancelling=True), WORK)
     assert again is None
+    assert waiting == Survey()
     assert await store.take(3) is None
     assert ended.standing.value == "cancelling"
 
