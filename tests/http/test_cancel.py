@@ -97,7 +97,7 @@ async def test_what_a_cancelled_stream_said_is_paid_for(member: Member, json_log
 async def test_the_answer_to_a_cancel_is_the_state_as_get_tells_it(member: Member, surface: Surface) -> None:
     async with asking(member, surface, model=STALLED, stream=True) as wire:
         await wire.read_head()
-        frames = read_frames((await wire.read_until(b"w1")))
+        frames = read_frames(await wire.read_until(b"w1"))
         cancelled = await member.cancel(surface, wire.run_id)
 
     fetched = await member.fetch(surface, wire.run_id)

@@ -14,7 +14,7 @@ from tests.http.frames import read_frames
 from tests.http.log import Log
 from tests.http.member import JSON, Member
 from tests.http.replica import Replica, running
-from tests.http.surfaces import GROUP, PROVIDER, SURFACES, TENANT, Surface
+from tests.http.surfaces import GROUP, SURFACES, TENANT, Surface
 from tests.http.told import Told, as_openai, told
 from tests.http.wire import asking
 from tests.provider.process import ProviderProcess
