@@ -57,7 +57,7 @@ class Answering:
         known = await self._named_by_cursor(request, caller, chat)
         if known is not None:
             return await self._resume(request, exchange, known, _path_of(request, known))
-        prefer = preferences(request.headers.get("prefer"))
+        prefer = _preferred(request)
         if prefer.respond_async and not chat.stream:
             return await self.queue(request, exchange, caller, chat, order, accepted=202)
         started = await self.runs.start(caller, chat, order)
@@ -81,7 +81,7 @@ class Answering:
         accepted: int = 200,
     ) -> HTTPResponse:
         """Answer with the job, or with the completion where the client waits long enough for it."""
-        prefer = preferences(request.headers.get("prefer"))
+        prefer = _preferred(request)
         # A job is asked of the provider as a stream, so that whoever wants to can watch it.
         order = replace(order, live=True, idempotency_key=idempotency_key(request.headers))
         started = await self.runs.enqueue(caller, chat, order)
@@ -179,7 +179,7 @@ class Answering:
         if request.args.get("stream") == "true":
             return await self._resume(request, exchange, run, path)
         exchange.knows(run, path)
-        prefer = preferences(request.headers.get("prefer"))
+        prefer = _preferred(request)
         if prefer.wait and not is_terminal(run.status):
             async with self.runs.following(run, Cursor()) as tail:
                 await tail.ended(prefer.wait)
@@ -216,6 +216,11 @@ class Answering:
             completion = await self.runs.completion(run)
             state |= _completion(run, completion) if completion is not None else {}
         return json_response(orjson.dumps(state), exchange, headers)
+
+
+def _preferred(request: Request) -> Preferences:
+    """The preferences of a request; they may come in one header or in several (RFC 7240, section 2)."""
+    return preferences(",".join(request.headers.getall("prefer", [])))
 
 
 def _path_of(request: Request, run: Run) -> str:
