@@ -18,10 +18,11 @@ from domain.completions.admission import Admission
 from domain.completions.execution import Execution, Job
 from domain.completions.executions import Executions
 from domain.completions.keeping import Housekeeping
+from domain.completions.orders import Started
 from domain.completions.production import Production, RunLimits
 from domain.completions.queue import JobQueue
 from domain.completions.reading import Reading
-from domain.completions.runs import CompletionRuns, Started
+from domain.completions.runs import CompletionRuns
 from domain.completions.tail import Tail
 from domain.providers import Planner
 from domain.runs import Cursor, Ending, Run, Work, is_terminal
