@@ -45,6 +45,7 @@ from tests.domain.completions.world import (
     INITIAL,
     PROMPT,
     World,
+    begin,
     ended,
     enqueue,
     read_all,
@@ -132,13 +133,13 @@ async def test_a_started_run_is_asked_of_the_provider_as_ordered_and_goes_on_by_
 ) -> None:
     script(world, *(a_stream("Hello") if live else [a_completion()]))
 
-    begun = await start(world.replica(), live=live)
-    ending = await ended(begun.tail)
+    _, tail = await begin(world.replica(), live=live)
+    ending = await ended(tail)
 
-    assert begun.tail.live is live
+    assert tail.live is live
     assert ending.completion is not None
     assert ending.completion.choices == a_completion().choices
-    assert begun.tail.entries == [chunk.data for chunk in a_stream("Hello") if live]
+    assert tail.entries == [chunk.data for chunk in a_stream("Hello") if live]
     assert world.provider.calls[0].request_id == "req-1"
 
 
@@ -235,15 +236,15 @@ async def test_a_refusal_that_nobody_waits_for_any_more_is_no_defect(world: Worl
 
 async def test_readers_may_come_and_go_without_ending_the_run(world: World) -> None:
     gate = gated(world)
-    begun = await start(world.replica())
-    reader = asyncio.ensure_future(read_all(begun.tail))
+    _, tail = await begin(world.replica())
+    reader = asyncio.ensure_future(read_all(tail))
     await settled()
 
     reader.cancel()
     await settled()
     gate.set()
 
-    assert (await ended(begun.tail)).status is Status.COMPLETED
+    assert (await ended(tail)).status is Status.COMPLETED
 
 
 # --- the queue --------------------------------------------------------------------------------------------------------
@@ -318,11 +319,11 @@ async def test_the_eta_learns_how_long_runs_take(world: World) -> None:
     replica = world.replica()
     for seconds in (4.0, 7.0):
         gate = gated(world)
-        begun = await start(replica)
+        _, tail = await begin(replica)
         await until(lambda: world.provider.open == 1)
         world.clock.advance(seconds)
         gate.set()
-        await ended(begun.tail)
+        await ended(tail)
         await settled()
 
     job = await enqueue(replica)
@@ -453,18 +454,18 @@ async def test_a_job_that_somebody_else_claimed_is_not_run_twice(world: World) -
 async def test_a_run_is_found_while_it_goes_on_and_after_it_has_ended(world: World) -> None:
     gate = gated(world)
     replica = world.replica()
-    begun = await start(replica)
+    run, tail = await begin(replica)
 
-    meanwhile = await replica.find(begun.run.id, "acme", "ann")
+    meanwhile = await replica.find(run.id, "acme", "ann")
     asked = world.store.calls["get"]
     gate.set()
-    await ended(begun.tail)
+    await ended(tail)
     await settled()
-    afterwards = await replica.find(begun.run.id, "acme", "ann")
+    afterwards = await replica.find(run.id, "acme", "ann")
 
     assert asked == 0, "what goes on here is known here"
     assert (meanwhile.status, afterwards.status) == (Status.IN_PROGRESS, Status.COMPLETED)
-    assert await replica.completion(afterwards) == await world.store.wrapped.result(begun.run.id)
+    assert await replica.completion(afterwards) == await world.store.wrapped.result(run.id)
 
 
 @pytest.mark.parametrize("outcome", ["completed", "failed", "abandoned"])
@@ -487,34 +488,34 @@ async def test_a_replica_keeps_nothing_of_a_run_that_has_ended(world: World, out
 async def test_a_completion_is_to_be_had_as_soon_as_it_is_there(world: World) -> None:
     gate = gated(world)
     replica = world.replica()
-    begun = await start(replica)
+    run, tail = await begin(replica)
 
-    before = await replica.completion(begun.run)
+    before = await replica.completion(run)
     gate.set()
-    ending = await ended(begun.tail)
+    ending = await ended(tail)
 
     assert before is None
-    assert await replica.completion(begun.tail.run) == ending.completion
+    assert await replica.completion(tail.run) == ending.completion
 
 
 @pytest.mark.parametrize("here", [True, False])
 async def test_another_users_run_and_one_that_never_was_are_the_same_to_a_caller(world: World, here: bool) -> None:
     gate = gated(world)
     replica = world.replica()
-    begun = await start(replica)
+    run, tail = await begin(replica)
     if not here:
         gate.set()
-        await ended(begun.tail)
+        await ended(tail)
         await settled()
     told = set()
 
     for run_id, tenant, asker in [
-        (begun.run.id, "acme", "bob"),
-        (begun.run.id, "acme", None),
-        (begun.run.id, "globex", "ann"),
+        (run.id, "acme", "bob"),
+        (run.id, "acme", None),
+        (run.id, "globex", "ann"),
         (RUN_ID, "acme", "ann"),
-        ("conv-" + begun.run.id.partition("-")[2], "acme", "bob"),
-        ("conv-" + begun.run.id.partition("-")[2], "acme", None),
+        ("conv-" + run.id.partition("-")[2], "acme", "bob"),
+        ("conv-" + run.id.partition("-")[2], "acme", None),
         ("my-chat", "acme", "ann"),
     ]:
         with pytest.raises(SluiceError) as refusal:
@@ -590,35 +591,35 @@ async def test_a_run_is_followed_from_any_place_that_it_has_reached(world: World
     chunks = a_stream("Hello", " world")
     script(world, chunks, gate)
     replica = world.replica()
-    begun = await start(replica)
-    await begun.tail.grown(0)
+    run, tail = await begin(replica)
+    await tail.grown(0)
 
     for seen in range(len(chunks) + 1):
-        async with replica.following(begun.run, Cursor(seen, 1)) as tail:
-            assert tail is begun.tail
+        async with replica.following(run, Cursor(seen, 1)) as tail:
+            assert tail is tail
     with pytest.raises(CursorAhead):
-        async with replica.following(begun.run, Cursor(len(chunks) + 1)):
+        async with replica.following(run, Cursor(len(chunks) + 1)):
             pass
     with pytest.raises(GenerationRestarted):
-        async with replica.following(begun.run, Cursor(0, 0)):
+        async with replica.following(run, Cursor(0, 0)):
             pass
     gate.set()
 
-    assert await read_all(begun.tail, 2) == [chunk.data for chunk in chunks[2:]]
+    assert await read_all(tail, 2) == [chunk.data for chunk in chunks[2:]]
 
 
 async def test_a_run_whose_answer_comes_whole_is_followed_through_the_store(world: World) -> None:
     gate = asyncio.Event()
     script(world, gate, a_completion())
     replica = world.replica()
-    begun = await start(replica, live=False)
+    run, tail = await begin(replica, live=False)
 
-    async with replica.following(begun.run, Cursor()) as tail:
+    async with replica.following(run, Cursor()) as tail:
         gate.set()
         entries = await read_all(tail)
 
     assert len(entries) == 2
-    assert begun.tail.entries == []
+    assert tail.entries == []
 
 
 # --- the end of the process -------------------------------------------------------------------------------------------
