@@ -132,7 +132,8 @@ class CompletionRuns:
         undo = self._executions.heed_cancels()
         housekeeping = asyncio.ensure_future(self._housekeeping.keep())
         housekeeping.add_done_callback(lambda _: undo())
-        worker = asyncio.ensure_future(self._queue.work(self._execute, self._executions.hold_on))
+        # Held on to, so that a run which is being claimed when the process is to end is not left behind.
+        worker = self._executions.hold_on(self._queue.work(self._execute, self._executions.hold_on))
         self._background = [housekeeping, worker]
 
     async def _execute(self, claim: Claim) -> None:
