@@ -167,7 +167,8 @@ class RunStore(Protocol):
         """Add entries behind number ``base``; with an ``ending``, close the log and keep the result too.
 
         Atomic. Entries that the log has already are skipped, and an equal ending is accepted again, so a call whose
-        reply was lost can be repeated. Every call renews the lease, one without entries does only that.
+        reply was lost can be repeated. Every call renews the lease, one without entries does only that; after any of
+        them, at least two thirds of it remain.
 
         Raises:
             StoreUnavailable: the store did not answer; it is safe to call again.

@@ -254,6 +254,9 @@ class Production:
             return False
         except StoreUnavailable:
             self.journal.record(RecordFailed(run.id, run.tenant))
+            if ending.error is None and execution.writer.owes:
+                # Readers here must not take what they have seen for the whole answer.
+                ending = replace(ending, status=Status.FAILED, completion=None, error=RunError.of(StoreUnavailable()))
         tail.close(ended(replace(run, tail=len(tail.entries)), ending), ending)
         return True
 

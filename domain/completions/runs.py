@@ -119,7 +119,7 @@ class CompletionRuns:
         self._reading = Reading(store, doorbell, limits)
         self._executions = Executions(production, self._reading, doorbell, clock)
         self._queue = JobQueue(store, doorbell, limits)
-        self._joining = Joining(store, names, self._known)
+        self._joining = Joining(store, names, self._known, self._present)
         self._housekeeping = Housekeeping(
             entropy(8).hex(), store, production, self._executions, self._queue, journal, limits
         )
@@ -161,7 +161,7 @@ class CompletionRuns:
             return await self._join_or_begin(caller, request, order, status)
         found = await self._joining.by_key(caller, request, order.idempotency_key, order.run_id)
         if isinstance(found, Run):
-            return Started(await self._present(found), await self._admission.reading(caller), replayed=True)
+            return Started(found, await self._admission.reading(caller), replayed=True)
         try:
             return await self._join_or_begin(caller, request, order, status, found)
         except SluiceError:

@@ -38,9 +38,7 @@ class GroupSurface:
         run_id = self.answering.runs.announce(caller, "job")
         chat = draft.parse(FIELDS)
         order = Order(run_id, exchange.request_id, live=True)
-        if chat.stream:
-            return await self.answering.create(request, exchange, caller, chat, order)
-        return await self.answering.queue(request, exchange, caller, chat, order)
+        return await self.answering.create(request, exchange, caller, chat, order, jobs=True)
 
     async def fetch(self, request: Request, exchange: Exchange, run_id: str) -> HTTPResponse | None:
         caller = await self._somebody(request, exchange)
