@@ -36,7 +36,7 @@ class Store:
         """The reply to a command about one key."""
         return self._node_of(key).command(word, key, *words)
 
-    def keys(self, pattern: str = "*") -> list[str]:
+    def all_keys(self, pattern: str = "*") -> list[str]:
         return sorted(key.decode() for node in self.nodes for key in node.command("KEYS", pattern))
 
     def balance(self) -> int:
@@ -47,17 +47,17 @@ class Store:
 
     def settlements(self) -> list[int]:
         """What each hold that has ended was charged."""
-        found = [self.command("GET", key).decode() for key in self.keys("{tokens:*}:closed:*")]
+        found = [self.command("GET", key).decode() for key in self.all_keys("{tokens:*}:closed:*")]
         return [int(text.partition(":")[2]) for text in found]
 
     def record(self, run_id: str) -> dict[str, str]:
-        (key,) = self.keys(f"*:record:{run_id}")
+        (key,) = self.all_keys(f"*:record:{run_id}")
         return {name.decode(): value.decode() for name, value in self.command("HGETALL", key).items()}
 
     def log(self, run_id: str) -> list[Any]:
         """The entries of a run's log, as they stand in Redis."""
         found: list[Any] = []
-        for key in self.keys(f"*:log:{run_id}"):
+        for key in self.all_keys(f"*:log:{run_id}"):
             found = self.command("XRANGE", key, "-", "+")
         return found
 
