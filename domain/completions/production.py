@@ -23,7 +23,7 @@ from domain.errors import (
 from domain.facts import RecordFailed, RunEnded, RunRequeued, SettlementFailed, Unexpected
 from domain.ports import Call, ChatProvider, Clock, Journal, Ledger, RateLimiter, RunNames, RunStore, Tokenizer
 from domain.runs import Claim, Ending, RunError, Status, Work, ended
-from domain.tokens import TokenPolicy
+from domain.tokens import MAX_TOKENS, TokenPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,8 @@ class Production:
 
     async def _settle(self, job: Job, usage: Usage | None) -> int:
         """Charge what was used and return it, in tokens; a run that brought nothing gives its hold back."""
-        hold_id, cost = job.run.id, usage.total_tokens if usage is not None else 0
+        # Prompt and completion may each be as large as a balance, so the sum may be larger.
+        hold_id, cost = job.run.id, min(usage.total_tokens, MAX_TOKENS) if usage is not None else 0
         if job.work is not None and job.work.policy is TokenPolicy.STRICT:
             cost = min(cost, job.work.held)
         try:
