@@ -299,6 +299,17 @@ class OperationConflict(SluiceError):
         super().__init__("This operation was carried out before, with another amount.")
 
 
+class BalanceTooLarge(SluiceError):
+    """A grant would make a balance larger than any that can be kept exactly; nothing was changed."""
+
+    kind = Kind.INVALID
+    code = "balance_too_large"
+    param = "amount"
+
+    def __init__(self) -> None:
+        super().__init__("The balance would be larger than 9007199254740991 tokens.")
+
+
 # --- providers ----------------------------------------------------------------------------------------------------
 
 

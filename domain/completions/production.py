@@ -25,7 +25,7 @@ from domain.facts import RecordFailed, RunEnded, RunRequeued, SettlementFailed, 
 from domain.ledger import Settlement
 from domain.ports import Call, ChatProvider, Clock, Journal, Ledger, Outbox, RateLimiter, RunNames, RunStore, Tokenizer
 from domain.runs import Claim, Ending, RunError, Status, Work, ended
-from domain.tokens import TokenPolicy
+from domain.tokens import MAX_TOKENS, TokenPolicy
 
 #: Seconds for which a settlement is tried again; then it waits in the outbox, and the answer does not wait for it.
 _SETTLE_PATIENCE = 0.5
@@ -325,7 +325,8 @@ def _cost(work: Work | None, usage: Usage | None) -> int:
     """What a run costs its balance, in tokens of it."""
     if usage is None or work is None:
         return 0
-    cost = tokens.weighed(usage.total_tokens, work.weight)
+    # Prompt and completion may each be as large as a balance, so that the sum may be larger.
+    cost = min(tokens.weighed(usage.total_tokens, work.weight), MAX_TOKENS)
     return min(cost, work.held) if work.policy is TokenPolicy.STRICT else cost
 
 
