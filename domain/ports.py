@@ -181,43 +181,48 @@ class Outbox(Protocol):
 
 
 class RateLimiter(Protocol):
-    """Meters of a tenant, equal to the arithmetic of ``domain.rate``, and slots for runs that go on."""
+    """Meters of a tenant and places for its runs, equal to the arithmetic of ``domain.rate``.
+
+    Meters and places have names of their own: no name occurs twice in a call.
+    """
 
     async def take(self, tenant: TenantId, charges: Sequence[Charge], slots: Sequence[Slot] = ()) -> Verdict:
-        """Charge all meters and take all slots, or nothing if one of them has no room.
+        """Charge all meters and take all places, or nothing if one of them has no room.
 
-        Atomic across replicas, by the store's clock. Readings come in the order of ``charges``; nothing to take is
-        always allowed. A holder that has a slot already has it still, and no second one.
+        Atomic across replicas, by the store's clock, in one round trip. Readings come in the order of ``charges``;
+        slots have none. A charge of nothing always fits and changes nothing. A holder that has its place already has it
+        once, from now on. Neither charges nor slots: always allowed, and the store is not asked.
 
         Raises:
-            StoreUnavailable: the store did not answer; the meters may or may not be charged.
+            StoreUnavailable: the store did not answer; what was asked for may or may not be taken.
         """
         ...
 
     async def correct(self, tenant: TenantId, charge: Charge, at: float) -> None:
-        """Add ``charge.cost`` to a meter whatever it holds, for a cost that was estimated on admission, at ``at``.
+        """Add ``charge.cost`` to a meter, for a cost that was estimated by the verdict of ``at`` and is known later.
 
-        What is given back (negative) is taken from what that moment was charged, as far as it still counts; more
-        counts from now on. A day's budget changes only if that moment was of the same day.
+        A negative one is given back to the time at which it was taken, as far as that is still in the window: it never
+        makes room twice. A positive one is counted now, whatever the meter holds. A daily budget is corrected on the
+        day of ``at`` only.
 
         Raises:
-            StoreUnavailable: the store did not answer.
+            StoreUnavailable: the store did not answer; the meter may or may not be corrected.
         """
         ...
 
     async def keep(self, tenant: TenantId, slots: Sequence[Slot]) -> None:
-        """Let slots lapse that much later.
+        """Renew the places of runs that go on. One that has lapsed or was given back stays so: it may be another's.
 
         Raises:
-            StoreUnavailable: the store did not answer.
+            StoreUnavailable: the store did not answer; it is safe to call again.
         """
         ...
 
     async def free(self, tenant: TenantId, slots: Sequence[Slot]) -> None:
-        """Give slots back; those that nobody holds stay so.
+        """Give places back. Idempotent: what is not held is free.
 
         Raises:
-            StoreUnavailable: the store did not answer.
+            StoreUnavailable: the store did not answer; it is safe to call again, and the places lapse in any case.
         """
         ...
 

@@ -89,7 +89,8 @@ def account_of(balance: str) -> Account | None:
 
 
 def meter(tenant_id: TenantId, name: str) -> str:
-    return f"ratelimit:{{{require_id(tenant_id)}}}:{require_id(name)}"
+    """A meter, whose name may have several parts: ``user:<group>:<id>:rpm``."""
+    return f"ratelimit:{{{require_id(tenant_id)}}}:{':'.join(map(require_id, name.split(':')))}"
 
 
 def conversation(tenant_id: TenantId, user: UserId, conversation_id: str) -> str:

@@ -112,8 +112,8 @@ def answer(error: SluiceError, manners: Manners, request_id: str) -> ErrorAnswer
 
 def _type_of(error: SluiceError) -> str:
     if isinstance(error, RateLimited):
-        # OpenAI's type says which of its meters refused: requests or tokens.
-        return error.verdict.refused_by or "requests"
+        # OpenAI's type says which of its meters refused: requests or tokens. It has none for too many at once.
+        return "tokens" if error.verdict.refused_by == "tokens" else "requests"
     if isinstance(error, HttpRefusal) and error.status >= 500:
         return "server_error"
     return _TABLE[error.kind][1]

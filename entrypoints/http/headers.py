@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from domain.errors import InvalidIdempotencyKey
-from domain.rate import Verdict
+from domain.rate import Verdict, tightest
 
 #: Seconds that ``Prefer: wait`` can ask for at most; proxies cut longer silences.
 MAX_WAIT = 60
@@ -15,9 +15,9 @@ _WAIT = re.compile(r"wait\s*=\s*\"?([0-9]{1,9})\"?", re.IGNORECASE)
 
 
 def rate_limit_headers(verdict: Verdict) -> dict[str, str]:
-    """OpenAI's six ``x-ratelimit-*`` headers, as far as the tenant has such meters."""
+    """OpenAI's six ``x-ratelimit-*`` headers, as far as the tenant has such meters: of several, the tightest."""
     headers: dict[str, str] = {}
-    for reading in verdict.readings:
+    for reading in tightest(verdict.readings):
         headers[f"x-ratelimit-limit-{reading.what}"] = str(reading.limit)
         headers[f"x-ratelimit-remaining-{reading.what}"] = str(reading.remaining)
         headers[f"x-ratelimit-reset-{reading.what}"] = duration(reading.reset)
