@@ -109,9 +109,14 @@ class Orders:
         name = cache_name(prepared.account, prepared.target, request)
         under_way = self._limits.queue_seconds + self._limits.total_seconds + caller.tenant.cache_seconds
         found = await self._joining.by_cache(name, order.run_id, under_way)
-        if isinstance(found, Run):
+        if isinstance(found, Run) and not caller.tenant.cache_charged:
             await self._admission.waive(prepared)
             return await self._view(prepared, order, found)
+        if isinstance(found, Run) and is_terminal(found.status):
+            return await self._view(prepared, order, found, charged=await self._charge(prepared, order, found))
+        if isinstance(found, Run):
+            # Whoever pays all the same need not share the fate of a run that goes on.
+            return await self._begin(prepared, order, status, [key] if key else [])
         try:
             return await self._begin(prepared, order, status, [found, *([key] if key else [])], cache=found)
         except SluiceError:
@@ -200,8 +205,14 @@ class Orders:
         )
         return Job(run, work, caller.tenant, target)
 
-    async def _view(self, prepared: Prepared, order: Order, source: Run) -> Started:
-        """A run of its own for a caller who gets another run's answer, at no cost."""
+    async def _charge(self, prepared: Prepared, order: Order, source: Run) -> int:
+        """Charge a caller what the answer that is kept has cost before; how much it was."""
+        admitted = await self._admission.reserve(prepared)
+        job = self._job(prepared, order, admitted, Status.IN_PROGRESS, None, restartable=False)
+        return await self._production.charge(job, source.usage)
+
+    async def _view(self, prepared: Prepared, order: Order, source: Run, *, charged: int = 0) -> Started:
+        """A run of its own for a caller who gets another run's answer."""
         hit = is_terminal(source.status)
         view = Run(
             id=order.run_id,
@@ -217,13 +228,13 @@ class Orders:
             conversation=order.conversation,
             status=source.status if hit else Status.IN_PROGRESS,
             usage=source.usage if hit else None,
-            charged=0 if hit else None,
+            charged=charged if hit else None,
             fingerprint=fingerprint(prepared.request) if prepared.request.stream else "",
             source=source.id,
             replayed=hit,
         )
         await insist(lambda: self._store.begin(view), _BEGIN_PATIENCE)
-        return Started(as_view(view, source), prepared.verdict, cache="hit" if hit else "shared")
+        return Started(view if hit else as_view(view, source), prepared.verdict, cache="hit" if hit else "shared")
 
 
 def _work_to_keep(job: Job) -> Work | None:

@@ -103,6 +103,12 @@ class Production:
                 execution.progress.assembly.add(chunk_of(entry))
         await undisturbed(self._conclude(execution, error))
 
+    async def charge(self, job: Job, usage: Usage | None) -> int:
+        """Settle what was admitted without asking a provider; what was charged, in tokens."""
+        charged = await self._settle(job, usage)
+        await self._correct_rate(job, usage)
+        return charged
+
     # --- asking -----------------------------------------------------------------------------------------------
 
     async def _attempt(self, execution: Execution) -> Stop | None:

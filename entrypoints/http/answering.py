@@ -139,7 +139,7 @@ class Answering:
     async def _ended(self, exchange: Exchange, run: Run, ending: Ending, headers: dict[str, str]) -> HTTPResponse:
         if run.source is not None:
             # What another's run cost is not what this view of it costs.
-            ending = replace(ending, charged=0)
+            ending = replace(ending, charged=run.charged or 0)
         exchange.saw(ending)
         if ending.status is not Status.COMPLETED:
             raise _reason(ending)
@@ -173,7 +173,7 @@ class Answering:
             _abort(request)
         finally:
             if tail.ending is not None:
-                exchange.saw(tail.ending if run.source is None else replace(tail.ending, charged=0))
+                exchange.saw(tail.ending if run.source is None else replace(tail.ending, charged=run.charged or 0))
         return None
 
     # --- fetching ---------------------------------------------------------------------------------------------
