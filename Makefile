@@ -18,6 +18,9 @@ test-tools: install-dev ## fetch what the tests start or load besides Python pac
 	@scripts/setup-redis
 	@scripts/setup-curl
 	@scripts/setup-libgomp
+	@scripts/setup-openai-versions
+	@scripts/setup-node-openai
+	@scripts/setup-chromium
 
 run: install ## serve the demo on 127.0.0.1:8080
 	SLUICE_DEMO=1 .venv/bin/sluice serve
@@ -35,7 +38,7 @@ check: lint test-tools ## lint and the fast tests
 test: test-tools ## every test; ARGS="-k name" chooses
 	$(pytest) $(ARGS)
 
-lock: install-dev ## renew requirements/ from pyproject.toml; ARGS=--upgrade takes the newest versions
+lock: install-dev ## renew the lock files from pyproject.toml and package.json; ARGS=--upgrade takes the newest versions
 	@scripts/lock $(ARGS)
 
 clean: ## remove whatever was made by these targets

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from domain.chat import FINISH_REASONS
 from domain.images import ImageRule
-from domain.models import Model
+from domain.models import MAX_WEIGHT, Model
 from domain.providers import ProviderSpec, Quirks
 
 Table: TypeAlias = dict[str, Any]
@@ -120,6 +120,9 @@ def _wrong_model(name: str, table: Table) -> Iterator[str]:
     for size in ("context_window", "max_output_tokens"):
         if isinstance(table.get(size), int) and table[size] < 1:
             yield f"{size}: must be at least 1"
+    weight = table.get("weight")
+    if isinstance(weight, int | float) and not 0 <= weight <= MAX_WEIGHT:
+        yield f"weight: must be from 0 to {MAX_WEIGHT:,}"
 
 
 def _texts(value: object) -> set[str]:

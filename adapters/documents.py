@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from domain.chat import JsonObject
 from domain.errors import TenantMisconfigured
 from domain.ids import is_id
-from domain.models import Model
+from domain.models import MAX_WEIGHT, Model
 from domain.tenants import ANONYMOUS, Group, GroupId, Limits, Tenant, TenantId
 from domain.tokens import MAX_TOKENS, TokenPolicy
 
@@ -35,9 +35,18 @@ class _Part(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
 
+class _Limits(_Part):
+    requests_per_minute: _Positive | None = None
+    tokens_per_minute: _Positive | None = None
+    concurrent_runs: _Positive | None = None
+
+
 class _Group(_Part):
     initial_tokens: _Count | None = None
+    daily_tokens: _Count | None = None
     models: list[str] | None = None
+    limits: _Limits | None = None
+    user_limits: _Limits | None = None
 
 
 class _Model(_Part):
@@ -46,11 +55,7 @@ class _Model(_Part):
     context_window: _Positive | None = None
     max_output_tokens: _Positive | None = None
     tokenizer: str = "o200k_base"
-
-
-class _Limits(_Part):
-    requests_per_minute: _Positive | None = None
-    tokens_per_minute: _Positive | None = None
+    weight: Annotated[float, Field(ge=0, le=MAX_WEIGHT, allow_inf_nan=False)] = 1.0
 
 
 class _Document(_Part):
@@ -63,10 +68,12 @@ class _Document(_Part):
     models: dict[str, _Model] | None = None
     allowed_models: list[str] | None = None
     limits: _Limits | None = None
+    user_limits: _Limits | None = None
     policy: Literal["prepaid", "strict"] = "prepaid"
     on_disconnect: Literal["finish", "cancel"] = "finish"
     detach_grace: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)] = 10.0
     cache_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 3_600.0
+    cache_charged: bool = False
     provider_options: dict[str, dict[str, str]] | None = None
 
 
@@ -99,6 +106,7 @@ def parse_tenant(tenant_id: TenantId, document: bytes | JsonObject, defaults: Li
         provider_options=read.provider_options or {},
         detach_grace=read.detach_grace if read.on_disconnect == "cancel" else None,
         cache_seconds=read.cache_seconds,
+        cache_charged=read.cache_charged,
     )
 
 
@@ -122,9 +130,17 @@ def _read(document: bytes | JsonObject) -> _Document | None:
 
 
 def _groups(read: _Document) -> dict[GroupId, Group]:
-    groups = {group_id: Group(group_id) for group_id in read.user_groups or ()}
+    each = _limits(read.user_limits, Limits())
+    groups = {group_id: Group(group_id, user_limits=each) for group_id in read.user_groups or ()}
     for group_id, entry in (read.groups or {}).items():
-        groups[group_id] = Group(group_id, entry.initial_tokens or 0, _patterns(entry.models))
+        groups[group_id] = Group(
+            group_id,
+            initial_tokens=entry.initial_tokens or 0,
+            models=_patterns(entry.models),
+            limits=_limits(entry.limits, Limits()),
+            user_limits=_limits(entry.user_limits, each),
+            daily_tokens=entry.daily_tokens,
+        )
     return groups
 
 
@@ -148,6 +164,7 @@ def _model(name: str, entry: _Model) -> Model:
         context_window=entry.context_window,
         max_output_tokens=entry.max_output_tokens,
         tokenizer=entry.tokenizer,
+        weight=entry.weight,
         owned_by=entry.provider,
         names={entry.provider: entry.name or name},
     )

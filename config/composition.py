@@ -17,6 +17,8 @@ from adapters.auth.mint import mint
 from adapters.catalogue import CatalogueError, load_models, load_providers
 from adapters.journal.sinks import configure_logging
 from adapters.openai.provider import Deadlines
+from adapters.outbox.file import FileOutbox
+from adapters.outbox.memory import MemoryOutbox
 from config.container import Container
 from config.lifetimes import Lifetimes
 from config.memory_stores import InMemory
@@ -30,8 +32,6 @@ from domain.tenants import Limits
 Mint: TypeAlias = Callable[..., str]
 
 _HERE = Path(__file__).parent
-#: Seconds that a hold outlives the longest run, so that none lapses under a run that still writes its end.
-_HOLD_MARGIN = 60.0
 
 
 class CompositionError(RuntimeError):
@@ -52,9 +52,9 @@ def build(settings: Settings, *, own_providers: Sequence[ProviderSpec] = ()) -> 
         deadlines=providers.Object(
             Deadlines(settings.connect_seconds, settings.first_byte_seconds, settings.idle_seconds)
         ),
-        hold_seconds=providers.Object(settings.total_seconds + settings.queue_seconds + _HOLD_MARGIN),
     )
     _add_stores(container, settings)
+    _add_outbox(container, settings)
     _add_vouchers(container, settings)
     return container
 
@@ -103,6 +103,19 @@ def _fill_in(container: Container, stores: Any) -> None:
     """Let the overlay's stores be those of the container."""
     for name in ("tenants", "ledger", "limiter", "run_store", "run_names", "doorbell"):
         getattr(container, name).override(getattr(stores, name))
+
+
+def _add_outbox(container: Container, settings: Settings) -> None:
+    if settings.outbox is None:
+        container.outbox.override(providers.Singleton(MemoryOutbox))
+        return
+    outbox = providers.Singleton(FileOutbox, settings.outbox)
+    try:
+        outbox()
+    except OSError as error:
+        raise CompositionError(f"SLUICE_OUTBOX: cannot be written to ({error.strerror})") from None
+    container.outbox.override(outbox)
+    container.closers.add_args(outbox.provided.aclose)
 
 
 def _add_vouchers(container: Container, settings: Settings) -> None:

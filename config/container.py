@@ -20,7 +20,7 @@ from domain.completions.production import Production, RunLimits
 from domain.completions.runs import CompletionRuns
 from domain.models import Catalogue
 from domain.namespaces import Namespaces
-from domain.ports import Doorbell, Ledger, RateLimiter, RunNames, RunStore, TenantStore
+from domain.ports import Doorbell, Ledger, Outbox, RateLimiter, RunNames, RunStore, TenantStore
 from domain.providers import Planner, ProviderRegistry
 
 
@@ -32,7 +32,6 @@ class Container(containers.DeclarativeContainer):
     catalogue = providers.Dependency(instance_of=Catalogue)
     run_limits = providers.Dependency(instance_of=RunLimits)
     deadlines = providers.Dependency(instance_of=Deadlines)
-    hold_seconds = providers.Dependency(instance_of=float)
 
     tenants: providers.Dependency[TenantStore] = providers.Dependency()
     ledger: providers.Dependency[Ledger] = providers.Dependency()
@@ -40,6 +39,8 @@ class Container(containers.DeclarativeContainer):
     run_store: providers.Dependency[RunStore] = providers.Dependency()
     run_names: providers.Dependency[RunNames] = providers.Dependency()
     doorbell: providers.Dependency[Doorbell] = providers.Dependency()
+
+    outbox: providers.Dependency[Outbox] = providers.Dependency()
 
     clock = providers.Object(time.time)
     entropy = providers.Object(os.urandom)
@@ -54,15 +55,14 @@ class Container(containers.DeclarativeContainer):
     planner = providers.Singleton(Planner, registry=registry, catalogue=catalogue)
     namespaces = providers.Singleton(Namespaces, tenants=tenants, registry=registry)
     callers = providers.Singleton(Callers, tenants=tenants, entropy=entropy)
-    admission = providers.Singleton(
-        Admission, planner=planner, tokenizer=tokenizer, limiter=limiter, ledger=ledger, hold_seconds=hold_seconds
-    )
+    admission = providers.Singleton(Admission, planner=planner, tokenizer=tokenizer, limiter=limiter, ledger=ledger)
     production = providers.Singleton(
         Production,
         provider=provider,
         store=run_store,
         names=run_names,
         ledger=ledger,
+        outbox=outbox,
         limiter=limiter,
         tokenizer=tokenizer,
         journal=journal,

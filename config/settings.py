@@ -67,12 +67,13 @@ class Settings(BaseModel):
     lease_seconds: float = Field(default=10.0, ge=1)
     redis_grace_seconds: float = Field(default=10.0, ge=0)
     log_kept_seconds: float = Field(default=900.0, ge=1)
+    outbox: Path | None = None
     run_kept_seconds: float = Field(default=86_400.0, ge=1)
     requests_per_minute: int | None = Field(default=10_000, ge=1)
     tokens_per_minute: int | None = Field(default=10_000_000, ge=1)
 
     @field_validator("redis_url", "jwt_secret", "jwt_issuer", "jwt_audience", "providers", "models", "upstream",
-                     "upstream_key", "requests_per_minute", "tokens_per_minute", mode="before")  # fmt: skip
+                     "upstream_key", "outbox", "requests_per_minute", "tokens_per_minute", mode="before")  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value

@@ -278,6 +278,17 @@ class InsufficientTokens(SluiceError):
         self.available = available
 
 
+class DailyTokensSpent(SluiceError):
+    """The day's budget of the user, or of a group that anybody can be in, is spent. ``retry_after`` is in seconds."""
+
+    kind = Kind.OUT_OF_TOKENS
+    code = "daily_tokens_spent"
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__("Insufficient tokens")
+        self.retry_after = verdict.retry_after
+
+
 class OperationConflict(SluiceError):
     """An operation of the ledger was carried out before with another amount."""
 
@@ -286,6 +297,17 @@ class OperationConflict(SluiceError):
 
     def __init__(self) -> None:
         super().__init__("This operation was carried out before, with another amount.")
+
+
+class BalanceTooLarge(SluiceError):
+    """A grant would make a balance larger than any that can be kept exactly; nothing was changed."""
+
+    kind = Kind.INVALID
+    code = "balance_too_large"
+    param = "amount"
+
+    def __init__(self) -> None:
+        super().__init__("The balance would be larger than 9007199254740991 tokens.")
 
 
 # --- providers ----------------------------------------------------------------------------------------------------
@@ -436,6 +458,10 @@ class StoreUnavailable(Unavailable):
     """The store did not answer in time, or not usably. Nothing can be said of whether the last write took place."""
 
 
+class OutboxFailed(Unavailable):
+    """What a run cost can neither be told to the ledger nor be written down here."""
+
+
 class KeysUnavailable(Unavailable):
     """The issuer's keys cannot be had, so no token of it can be judged."""
 
@@ -473,3 +499,7 @@ class ShuttingDown(Unavailable):
 class InternalError(SluiceError):
     def __init__(self) -> None:
         super().__init__("The server had an error while processing your request.")
+
+
+class Unfit(RuntimeError):
+    """Something that this process depends on is such that it must not start: one sentence. No caller ever meets it."""

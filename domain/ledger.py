@@ -1,9 +1,14 @@
 """The ledger's terms: accounts, holds, and the history of a balance, in whole tokens."""
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
 from domain.tenants import GroupId, TenantId, UserId
+from domain.tokens import MAX_TOKENS
+
+#: Unix milliseconds and a number; more digits than a store can take are none.
+_ENTRY_ID = re.compile(r"\d{1,15}-\d{1,15}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,15 @@ class Hold:
 
     id: str
     amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a run cost, for the ledger to be told: ``cost`` in tokens, None where it is only to release the hold."""
+
+    account: Account
+    hold_id: str
+    cost: int | None
 
 
 class EntryKind(Enum):
@@ -63,3 +77,30 @@ class Finding:
 
     account: Account
     what: str
+
+
+#: How many entries of an account are kept at least; older ones go.
+HISTORY = 1_000
+
+
+def bounded(tokens: int) -> int:
+    """The nearest number that a store keeps exactly."""
+    return max(-MAX_TOKENS, min(tokens, MAX_TOKENS))
+
+
+def require_tokens(tokens: int, *, least: int = 0) -> int:
+    """The number itself, if it is one that may be asked for; else ValueError, before anything is written."""
+    if not least <= tokens <= MAX_TOKENS:
+        raise ValueError(f"{tokens} is not between {least} and {MAX_TOKENS} tokens")
+    return tokens
+
+
+def require_seconds(seconds: float) -> float:
+    """The time itself, if a hold may last so long: a millisecond to a year; else ValueError."""
+    if not 0.001 <= seconds <= 31_536_000:
+        raise ValueError(f"a hold cannot last for {seconds} seconds")
+    return seconds
+
+
+def is_entry_id(text: str) -> bool:
+    return _ENTRY_ID.fullmatch(text) is not None

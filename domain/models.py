@@ -6,12 +6,16 @@ from fnmatch import fnmatchcase
 
 from domain.images import ImageRule
 
+#: The most that one token can cost; with it, the widest context window still has a cost that fits a balance.
+MAX_WEIGHT = 1_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Model:
     """Facts of a model; sizes in tokens. ``names`` maps a provider's id to the model's name there.
 
-    ``aliases`` are patterns of further names; a name that matches one is sent to the provider as it is.
+    ``aliases`` are patterns of further names; a name that matches one is sent to the provider as it is. ``weight`` is
+    what one token of the model costs, in tokens of the balance.
     """
 
     name: str
@@ -21,6 +25,7 @@ class Model:
     aliases: tuple[str, ...] = ()
     owned_by: str = "unknown"
     images: ImageRule | None = None
+    weight: float = 1.0
     names: Mapping[str, str] = field(default_factory=dict)
 
     def name_at(self, provider_id: str, asked: str) -> str | None:

@@ -53,6 +53,14 @@ class Namespaces:
             return str(error)
         return None if known else "not yet compared with the tenants"
 
+    async def flaw(self) -> str | None:
+        """That a provider stands in a tenant's place, if it is known."""
+        try:
+            await self.require_clear()
+        except NamespaceTaken as error:
+            return str(error)
+        return None
+
     async def _is_tenant(self, provider_id: str) -> bool:
         try:
             return await self.tenants.get(provider_id) is not None

@@ -9,9 +9,7 @@ from typing import Protocol, TypeAlias
 
 from domain.chat import Chunk, Completion, JsonObject
 from domain.facts import Fact
-from domain.ledger import Account as Account
-from domain.ledger import Entry, Finding
-from domain.ledger import Hold as Hold
+from domain.ledger import Account, Entry, Finding, Hold, Settlement
 from domain.providers import Target
 from domain.rate import Charge, Slot, Verdict
 from domain.runs import Appended, Claim, Ending, LogSlice, Run, Survey, Work
@@ -157,6 +155,31 @@ class Ledger(Protocol):
         ...
 
 
+class Outbox(Protocol):
+    """Settlements that the ledger could not be told yet. Each is written down before anybody goes on."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more can be taken: then nothing may be spent."""
+        ...
+
+    async def put(self, settlement: Settlement) -> None:
+        """Keep a settlement, for good where the outbox has a place that outlives the process.
+
+        Raises:
+            OutboxFailed: it cannot be written down.
+        """
+        ...
+
+    def waiting(self) -> Sequence[Settlement]:
+        """What is kept, oldest first; what a process left that died on this place, too."""
+        ...
+
+    async def done(self, settlement: Settlement) -> None:
+        """Forget a settlement, as the ledger knows of it. One that comes back all the same does no harm."""
+        ...
+
+
 class RateLimiter(Protocol):
     """Meters of a tenant and places for its runs, equal to the arithmetic of ``domain.rate``.
 
@@ -237,7 +260,8 @@ class RunStore(Protocol):
         """Add entries behind number ``base``; with an ``ending``, close the log and keep the result too.
 
         Atomic. Entries that the log has already are skipped, and an equal ending is accepted again, so a call whose
-        reply was lost can be repeated. Every call renews the lease, one without entries does only that.
+        reply was lost can be repeated. Every call renews the lease, one without entries does only that; after any of
+        them, at least two thirds of it remain.
 
         Raises:
             StoreUnavailable: the store did not answer; it is safe to call again.
@@ -484,4 +508,8 @@ class Dependency(Protocol):
 
     async def check(self) -> str | None:
         """None where it answers, else the reason why not, in a few words that may be shown to anyone."""
+        ...
+
+    async def flaw(self) -> str | None:
+        """Why no process should start with it, which no waiting mends; None where nothing is known against it."""
         ...

@@ -156,7 +156,8 @@ def verdict(charges: Sequence[Charge], slots: Sequence[Slot], decision: Decision
     at = decision.now / 1e6
     if decision.refused is None:
         return Verdict(True, readings, at=at)
-    refused: Charge | Slot = (*charges, *slots)[decision.refused]
+    asked: list[Charge | Slot] = [*charges, *slots]
+    refused = asked[decision.refused]
     what = refused.what if isinstance(refused, Charge) else "concurrency"
     return Verdict(False, readings, decision.wait / 1e6, what, refused.meter, at)
 

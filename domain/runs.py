@@ -132,9 +132,9 @@ class Work:
 
     ``model`` is the name that was asked for. ``held`` and ``estimate`` are what admission took from the balance and
     from the tokens-per-minute meter. ``completion_bound`` is the bound to send where the token policy lowers the
-    request's own. ``policy`` and ``vocabulary`` settle it even if the tenant is gone meanwhile. ``cache_name`` is what
-    the answer is kept under for ``cache_seconds``, if it is one to keep. ``rated_at`` is when the meters were charged,
-    by the limiter's clock.
+    request's own. ``policy``, ``vocabulary`` and ``weight``, what one token costs, settle it even if the tenant is gone
+    meanwhile. ``admitted_at`` is when the meters were charged, in Unix seconds of the store's. ``cache_name`` is what
+    the answer is kept under for ``cache_seconds``, if it is one to keep.
     """
 
     request: ChatRequest
@@ -145,9 +145,10 @@ class Work:
     completion_bound: int | None
     policy: TokenPolicy
     vocabulary: str
+    weight: float = 1.0
+    admitted_at: float = 0.0
     cache_name: str | None = None
     cache_seconds: float = 0.0
-    rated_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +186,20 @@ def begun_again(run: Run) -> Run:
 def claimed(run: Run) -> Run:
     """The record of a queued run as its claimer gets it."""
     return replace(run, status=Status.IN_PROGRESS, attempt=run.attempt + 1, fence=run.fence + 1)
+
+
+def as_view(view: Run, source: Run) -> Run:
+    """The view as its source lets it be seen; it costs nothing."""
+    return replace(
+        view,
+        status=source.status,
+        attempt=source.attempt,
+        tail=0 if view.replayed else source.tail,
+        usage=source.usage,
+        error=source.error,
+        charged=0 if is_terminal(source.status) else None,
+        detach_grace=None,
+    )
 
 
 class Standing(Enum):

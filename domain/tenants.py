@@ -7,7 +7,6 @@ from typing import TypeAlias
 
 from domain.errors import GroupForbidden, InvalidGroup, TenantForbidden
 from domain.models import Model
-from domain.rate import Allowance, Charge
 from domain.tokens import TokenPolicy
 
 TenantId: TypeAlias = str
@@ -20,22 +19,28 @@ ANONYMOUS: GroupId = "anonymous"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a tenant may use in a minute; None is no limit."""
+    """What a tenant, a group or a user may use in a minute, and how many runs at once; None is no limit."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    concurrent_runs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
     """A group of a tenant's users. ``initial_tokens`` are granted to a member who has no balance yet.
 
-    ``models`` are patterns of the names that the group may ask for; None is every model of the tenant.
+    ``models`` are patterns of the names that the group may ask for; None is every model of the tenant. ``limits`` are
+    for the group together, ``user_limits`` for each of its users. ``daily_tokens`` is what each of them may spend in a
+    UTC day; of a group that anybody can be in, all of them together.
     """
 
     id: GroupId
     initial_tokens: int = 0
     models: tuple[str, ...] | None = None
+    limits: Limits = Limits()
+    user_limits: Limits = Limits()
+    daily_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,8 @@ class Tenant:
 
     ``api_keys`` maps a provider's id to its keys, ``provider_options`` to what fills the placeholders of its address.
     ``detach_grace`` is how many seconds a run goes on that nobody reads any more, None for to its end;
-    ``cache_seconds``, how long an answer is kept for its cache key.
+    ``cache_seconds``, how long an answer is kept for its cache key; ``cache_charged``, whether it costs what it would
+    have cost otherwise.
     """
 
     id: TenantId
@@ -60,6 +66,7 @@ class Tenant:
     provider_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     detach_grace: float | None = None
     cache_seconds: float = 3_600.0
+    cache_charged: bool = False
 
     def group(self, group_id: GroupId | None) -> Group:
         """The group of this id.
@@ -76,15 +83,6 @@ class Tenant:
         """Whether the tenant, and its group where there is one of this id, may ask for the model of this name."""
         group = self.groups.get(group_id) if group_id is not None else None
         return _matches(model, self.allowed_models) and (group is None or _matches(model, group.models))
-
-    def charges(self, tokens: int) -> tuple[Charge, ...]:
-        """What one request of about ``tokens`` tokens takes from the tenant's meters."""
-        charges: list[Charge] = []
-        if self.limits.requests_per_minute is not None:
-            charges.append(Charge("rpm", "requests", Allowance(self.limits.requests_per_minute), 1))
-        if self.limits.tokens_per_minute is not None:
-            charges.append(Charge("tpm", "tokens", Allowance(self.limits.tokens_per_minute), tokens))
-        return tuple(charges)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """Tokens of a prompt, the context-window check, and what a request may cost before and after it ran."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from fractions import Fraction
 from typing import Any
 
 from domain.chat import ChatRequest, JsonObject
@@ -177,6 +179,14 @@ def completion_bound(
     return min(bounds) * request.choices
 
 
+def weighed(tokens: int, weight: float) -> int:
+    """What so many tokens of a model cost: each ``weight`` tokens of the balance, rounded up.
+
+    Exact: a weight of 0.1 is a tenth, which a double is not.
+    """
+    return tokens if weight == 1 else math.ceil(Fraction(str(weight)) * tokens)
+
+
 def rate_estimate(request: ChatRequest, prompt_tokens: int, bound: int) -> int:
     """What a request takes from a tokens-per-minute meter until its usage is known.
 
@@ -185,18 +195,21 @@ def rate_estimate(request: ChatRequest, prompt_tokens: int, bound: int) -> int:
     return prompt_tokens + min(bound, (request.completion_bound or TYPICAL_COMPLETION) * request.choices)
 
 
-def reservation(policy: TokenPolicy, prompt_tokens: int, bound: int) -> Reservation:
+def reservation(policy: TokenPolicy, prompt_tokens: int, bound: int, weight: float = 1.0) -> Reservation:
     """What a request asks of its caller's balance under the tenant's policy."""
-    wanted = max(1, min(prompt_tokens + bound, MAX_TOKENS))
-    least = 1 if policy is TokenPolicy.PREPAID else min(prompt_tokens + 1, wanted)
-    return Reservation(wanted, least)
+    wanted = max(1, min(weighed(prompt_tokens + bound, weight), MAX_TOKENS))
+    least = 1 if policy is TokenPolicy.PREPAID else min(weighed(prompt_tokens + 1, weight), wanted)
+    return Reservation(wanted, max(least, 1))
 
 
-def clamped_bound(policy: TokenPolicy, *, held: int, prompt_tokens: int, request: ChatRequest) -> int | None:
+def clamped_bound(
+    policy: TokenPolicy, *, held: int, prompt_tokens: int, request: ChatRequest, weight: float = 1.0
+) -> int | None:
     """The completion bound to send upstream where the policy lowers it; None where the request's own stands."""
-    if policy is TokenPolicy.PREPAID:
+    if policy is TokenPolicy.PREPAID or not weight:
         return None
-    payable = max(1, (held - prompt_tokens) // request.choices)
+    affordable = math.floor(held / Fraction(str(weight)))
+    payable = max(1, (affordable - prompt_tokens) // request.choices)
     if request.completion_bound is not None and request.completion_bound <= payable:
         return None
     return payable

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from config.settings import PREFIX, Settings, SettingsError, read_settings
+from entrypoints import ledger_command
 
 #: https://man.openbsd.org/sysexits: something needed is not to be had; the configuration is wrong.
 EX_UNAVAILABLE = 69
@@ -19,6 +20,8 @@ EX_CONFIG = 78
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command that the arguments name, those of the process by default."""
     given = _parser().parse_args(arguments)
+    if given.command == "ledger":
+        sys.exit(keep_ledger(dict(os.environ), given))
     options = {PREFIX + name.upper(): value for name, value in vars(given).items() if name != "command" and value}
     sys.exit(start({**os.environ, **options}, surfaces=given.command == "serve"))
 
@@ -34,7 +37,26 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=about, description=about)
         command.add_argument("--host", help="address to listen on, in place of SLUICE_HOST")
         command.add_argument("--port", help="port to listen on, in place of SLUICE_PORT")
+    ledger_command.add_parser(commands)
     return parser
+
+
+def keep_ledger(environment: dict[str, str], given: argparse.Namespace) -> int:
+    """Carry out a command of the ledger; the exit status."""
+    try:
+        settings = read_settings(environment)
+    except SettingsError as error:
+        return _refuse(str(error), EX_CONFIG)
+    if settings.redis_url is None:
+        return _refuse(f"{PREFIX}REDIS_URL: is required, there is no other ledger to look at", EX_CONFIG)
+    from config.composition import CompositionError, build
+
+    try:
+        # The outbox is the serving processes' own.
+        container = build(settings.model_copy(update={"outbox": None}))
+        return ledger_command.run(container.ledger(), container.closers(), given)
+    except CompositionError as error:
+        return _refuse(str(error), EX_CONFIG)
 
 
 def start(environment: dict[str, str], *, surfaces: bool) -> int:
@@ -66,7 +88,7 @@ def _serve(
 ) -> int:
     # Imported only now: a wrong setting is told at once, and the server's imports take their time.
     from config.composition import CompositionError, build, start_logging
-    from domain.namespaces import NamespaceTaken
+    from domain.errors import Unfit
     from entrypoints import demo
     from entrypoints.http.app import serve as run
     from entrypoints.http.assembly import assemble
@@ -81,7 +103,7 @@ def _serve(
         else:
             app = assemble(build(settings), surfaces=surfaces)
         run(app, listener)
-    except (CompositionError, NamespaceTaken) as error:
+    except (CompositionError, Unfit) as error:
         return _refuse(str(error), EX_CONFIG)
     return 0
 

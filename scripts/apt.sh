@@ -45,15 +45,16 @@ apt_unpack() {
     done
 }
 
-# apt_wrap FOLDER NAME: .tools/NAME runs the program unpacked below .tools/FOLDER with the libraries unpacked beside it.
+# apt_wrap FOLDER NAME [PATH]: .tools/NAME runs the program unpacked below .tools/FOLDER, at usr/bin/NAME or at PATH, with
+# the libraries unpacked beside it.
 apt_wrap() {
     local libraries
     # shellcheck disable=SC2016 # $here is the wrapper's
-    libraries=$(cd .tools && find "$1" -name '*.so.*' -printf '$here/%h\n' | sort -u | paste -sd :)
+    libraries=$(cd .tools && find "$1" -name '*.so*' -printf '$here/%h\n' | sort -u | paste -sd :)
     cat >".tools/$2" <<END
 #!/bin/sh
 here=\$(dirname "\$(readlink -f "\$0")")
-LD_LIBRARY_PATH="$libraries" exec "\$here/$1/usr/bin/$2" "\$@"
+LD_LIBRARY_PATH="$libraries" exec "\$here/$1/${3:-usr/bin/$2}" "\$@"
 END
     chmod +x ".tools/$2"
 }

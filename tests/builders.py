@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from domain.chat import ChatRequest, Chunk, Completion, JsonObject, Usage
-from domain.completions.runs import Order
+from domain.completions.orders import Order
+from domain.ledger import Account
 from domain.models import Catalogue, Model
-from domain.ports import Account
 from domain.providers import Planner, ProviderRegistry, ProviderSpec, Target
 from domain.rate import Allowance, Charge
 from domain.runs import Run

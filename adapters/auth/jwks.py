@@ -89,6 +89,10 @@ class JwksCache:
             return f"the issuer {self._trouble or 'has not answered yet'}"
         return None
 
+    async def flaw(self) -> str | None:
+        """Nothing: keys that are not to be had now may be soon."""
+        return None
+
     async def close(self) -> None:
         """Give up the attempt under way, if any."""
         if self._attempt is not None:

@@ -32,6 +32,10 @@ class Lapsing(Generic[K, V]):
         entry = self._entries.get(key)
         return entry[0] if entry is not None and entry[1] > self._clock() else None
 
+    def items(self) -> Iterator[tuple[K, V]]:
+        now = self._clock()
+        return ((key, value) for key, (value, until) in self._entries.items() if until > now)
+
     def values(self) -> Iterator[V]:
         now = self._clock()
         return (value for value, until in self._entries.values() if until > now)

@@ -6,7 +6,7 @@ what that does.
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
@@ -23,6 +23,9 @@ from adapters.redis.errors import redis_errors
 from adapters.redis.scripts import Script
 
 Word: TypeAlias = str | bytes | int
+
+#: How many keys a server looks at in one step of a scan; a few hundred microseconds of its time.
+_SCANNED = 1_000
 
 
 class RedisConnection:
@@ -59,6 +62,42 @@ class RedisConnection:
                 except NoScriptError:
                     # It did not run: the server is new, or somebody emptied its cache. EVAL makes it known again.
                     return await self._client.execute_command("EVAL", script.source, len(keys), *keys, *arguments)
+
+    async def scan(self, pattern: str) -> AsyncGenerator[str, None]:
+        """The keys of all strings whose names match, of all servers, in no order; some may come more than once.
+
+        A key that moves from one server to another meanwhile may be missed.
+
+        Raises:
+            StoreUnavailable: a server did not answer.
+        """
+        for server in await self._servers():
+            cursor, found = await self._scan(server, 0, pattern)
+            while found or cursor:
+                for key in found:
+                    yield key.decode(errors="replace")
+                cursor, found = await self._scan(server, cursor, pattern) if cursor else (0, [])
+
+    async def _servers(self) -> Sequence[ClusterNode | None]:
+        """Every server that has keys of its own; None stands for the only one."""
+        if not isinstance(self._client, RedisCluster):
+            return (None,)
+        with redis_errors():
+            async with asyncio.timeout(self._deadline):
+                await self._client.initialize()
+        return self._client.get_primaries()
+
+    async def _scan(self, server: ClusterNode | None, cursor: int, pattern: str) -> tuple[int, list[bytes]]:
+        """One step through the keys of a server: where to go on, 0 at the end, and what was found."""
+        where = {} if server is None else {"target_nodes": server}
+        with redis_errors():
+            async with asyncio.timeout(self._deadline):
+                following, found = await self._client.execute_command(
+                    "SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED, "TYPE", "string", **where
+                )
+        # A cluster's client tells the cursor of each server that it has asked.
+        (following,) = following.values() if isinstance(following, dict) else (following,)
+        return int(following), found
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -98,7 +137,7 @@ class Line:
 
 
 class _Client(Protocol):
-    async def execute_command(self, *words: Word) -> Any: ...
+    async def execute_command(self, *words: Word, **options: Any) -> Any: ...
 
     async def aclose(self) -> None: ...
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from domain.ids import is_id
-from domain.ports import Account
+from domain.ledger import Account
 from domain.runs import Run, conversation_shard, is_run_id, shard_of
 from domain.tenants import TenantId, UserId
 
@@ -20,15 +20,20 @@ class AccountKeys:
 
     balance: str
     holds: str
+    history: str
 
     @classmethod
     def of(cls, account: Account) -> "AccountKeys":
-        balance = f"tokens:{_id(account.tenant)}:{_id(account.group)}:{_id(account.user)}"
-        return cls(balance, f"{{{balance}}}:holds")
+        balance = f"tokens:{require_id(account.tenant)}:{require_id(account.group)}:{require_id(account.user)}"
+        return cls(balance, f"{{{balance}}}:holds", f"{{{balance}}}:ledger")
 
     def closed(self, hold_id: str) -> str:
-        """What remembers that a hold was settled or released."""
-        return f"{{{self.balance}}}:closed:{_id(hold_id)}"
+        """What remembers how a hold has ended; scripts make these names themselves."""
+        return f"{{{self.balance}}}:closed:{require_id(hold_id)}"
+
+    def operation(self, operation: str) -> str:
+        """What remembers that a grant or an adjustment was carried out."""
+        return f"{{{self.balance}}}:operation:{require_id(operation)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +72,31 @@ WORKERS = "workers"
 
 
 def tenant(tenant_id: TenantId) -> str:
-    return f"tenant:{_id(tenant_id)}"
+    return f"tenant:{require_id(tenant_id)}"
+
+
+def balances(tenant_id: TenantId | None) -> str:
+    """The pattern of all balances, or of a tenant's; an id has no character that means something in a pattern."""
+    return "tokens:*" if tenant_id is None else f"tokens:{require_id(tenant_id)}:*"
+
+
+def account_of(balance: str) -> Account | None:
+    """Whose balance is at a key; None where the key is none of ours."""
+    match balance.split(":"):
+        case ["tokens", tenant_id, group, user] if is_id(tenant_id) and is_id(group) and is_id(user):
+            return Account(tenant_id, group, user)
+    return None
 
 
 def meter(tenant_id: TenantId, name: str) -> str:
     """A meter, whose name may have several parts: ``user:<group>:<id>:rpm``."""
-    return f"ratelimit:{{{_id(tenant_id)}}}:{':'.join(map(_id, name.split(':')))}"
+    return f"ratelimit:{{{require_id(tenant_id)}}}:{':'.join(map(require_id, name.split(':')))}"
 
 
 def conversation(tenant_id: TenantId, user: UserId, conversation_id: str) -> str:
     """The pointer to a conversation's latest run, in the shard of its runs."""
     tag = _shard(conversation_shard(tenant_id, user, conversation_id))
-    return f"{tag}:conversation:{_id(tenant_id)}:{_id(user)}:{_id(conversation_id)}"
+    return f"{tag}:conversation:{require_id(tenant_id)}:{require_id(user)}:{require_id(conversation_id)}"
 
 
 def conversation_of(run: Run) -> str | None:
@@ -106,7 +124,8 @@ def _shard(number: int) -> str:
     return f"{{run:{number:02}}}"
 
 
-def _id(text: str) -> str:
+def require_id(text: str) -> str:
+    """The text itself, if it is an id, which can become part of a key; else ValueError."""
     if not is_id(text):
         raise ValueError("not an id")
     return text

@@ -2,30 +2,39 @@
 
 from dataclasses import dataclass, replace
 
-from domain import tokens
+from domain import limits, tokens
 from domain.chat import ChatRequest
-from domain.errors import InsufficientTokens, RateLimited, StoreUnavailable
-from domain.ports import Account, Hold, Ledger, RateLimiter, Tokenizer
+from domain.errors import DailyTokensSpent, InsufficientTokens, RateLimited, StoreUnavailable
+from domain.ledger import Account, Hold
+from domain.ports import Ledger, RateLimiter, Tokenizer
 from domain.providers import Planner, Target
-from domain.rate import Verdict
-from domain.tenants import Caller, is_nobody
+from domain.rate import Charge, Slot, Verdict
+from domain.tenants import Caller, Tenant, is_nobody
+
+#: Seconds that what was set aside stays so, and that a run keeps its slots, without its owner saying that it goes on.
+#: Both outlast several looks of it.
+HOLD_SECONDS = 120.0
+SLOT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request that the tenant's limits admit: where it goes, and what it may cost.
+    """A request that the limits admit: where it goes, and what it may cost.
 
-    ``estimate`` is what the tokens-per-minute meter was charged, ``bound`` the most tokens that the answer can have.
+    ``estimate`` is what the tokens-per-minute meters were charged, ``bound`` the most tokens that the answer can have.
+    ``slots`` are what its run takes of the limits on runs at once.
     """
 
     caller: Caller
     request: ChatRequest
+    run_id: str
     target: Target
     account: Account
     initial_tokens: int
     prompt_tokens: int
     bound: int
     estimate: int
+    slots: tuple[Slot, ...]
     verdict: Verdict
 
 
@@ -48,26 +57,25 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The checks of a completion. ``hold_seconds`` must outlast a run: its time in the queue and its whole answer."""
+    """The checks of a completion."""
 
     planner: Planner
     tokenizer: Tokenizer
     limiter: RateLimiter
     ledger: Ledger
-    hold_seconds: float
 
     async def admit(self, caller: Caller, request: ChatRequest, run_id: str) -> Admitted:
         """Model, context window, group, key, rate, balance: the first that fails is what the caller is told.
 
         Raises:
-            InvalidRequest, ModelNotSupported, ContextLengthExceeded, InvalidGroup, NoApiKey, RateLimited,
-            InsufficientTokens: in this order.
+            InvalidRequest, ModelNotSupported, ContextLengthExceeded, InvalidGroup, NoApiKey, RateLimited or
+            DailyTokensSpent, InsufficientTokens: in this order.
             StoreUnavailable: rate or balance cannot be told, so nothing may be spent.
         """
-        return await self.reserve(await self.prepare(caller, request), run_id)
+        return await self.reserve(await self.prepare(caller, request, run_id))
 
-    async def prepare(self, caller: Caller, request: ChatRequest) -> Prepared:
-        """All checks up to the rate, which is taken.
+    async def prepare(self, caller: Caller, request: ChatRequest, run_id: str, *, queued: bool = False) -> Prepared:
+        """All checks up to the rate, which is taken; a queued run takes no slot, as it does not go on yet.
 
         Raises:
             SluiceError: as ``admit``, without InsufficientTokens.
@@ -79,28 +87,45 @@ class Admission:
         target = self.planner.with_key(target, caller.tenant)
         bound = self._bound(target, request, prompt_tokens)
         estimate = tokens.rate_estimate(request, prompt_tokens, bound)
-        verdict = await self._take_rate(caller, estimate)
         account = Account(caller.tenant.id, group.id, caller.user)
-        return Prepared(caller, request, target, account, group.initial_tokens, prompt_tokens, bound, estimate, verdict)
+        slots = () if queued else limits.slots(caller.tenant, account, run_id, SLOT_SECONDS)
+        charges = _charges(caller.tenant, account, target, estimate)
+        verdict = await self.limiter.take(caller.tenant.id, charges, slots)
+        if not verdict.allowed:
+            raise DailyTokensSpent(verdict) if limits.is_daily(verdict.meter) else RateLimited(verdict)
+        return Prepared(
+            caller,
+            request,
+            run_id,
+            target,
+            account,
+            group.initial_tokens,
+            prompt_tokens,
+            bound,
+            estimate,
+            slots,
+            verdict,
+        )
 
-    async def reserve(self, prepared: Prepared, run_id: str) -> Admitted:
-        """The last check: what the request may cost is set aside.
+    async def reserve(self, prepared: Prepared, *, waiting: float = 0.0) -> Admitted:
+        """The last check: what the request may cost is set aside, for ``waiting`` seconds longer where it queues.
 
         Raises:
             InsufficientTokens: there is too little; the rate is given back.
             StoreUnavailable: the balance cannot be told.
         """
-        caller = prepared.caller
+        tenant = prepared.caller.tenant
         try:
-            hold = await self._take_hold(prepared, run_id)
+            hold = await self._take_hold(prepared, HOLD_SECONDS + waiting)
         except InsufficientTokens:
-            await self._give_back_rate(prepared, requests=True)
+            await self.waive(prepared, request=True)
             raise
         clamp = tokens.clamped_bound(
-            caller.tenant.policy,
+            tenant.policy,
             held=hold.amount,
             prompt_tokens=prepared.prompt_tokens,
             request=prepared.request,
+            weight=prepared.target.model.weight,
         )
         return Admitted(
             prepared.target,
@@ -112,14 +137,28 @@ class Admission:
             prepared.verdict,
         )
 
-    async def waive(self, prepared: Prepared) -> None:
-        """The request is answered without a provider: it counts as a request, but not by its tokens."""
-        await self._give_back_rate(prepared, requests=False)
+    async def waive(self, prepared: Prepared, *, request: bool = False) -> None:
+        """Give back what ``prepare`` took, as no provider is asked: a caller without a balance, or whose answer is
+        another's, must not use up what the tenant's others may ask. It counts as a request still, unless ``request``.
+        """
+        tenant = prepared.caller.tenant
+        taken = _charges(tenant, prepared.account, prepared.target, prepared.estimate)
+        back = [replace(charge, cost=-charge.cost) for charge in taken if request or charge.what != "requests"]
+        try:
+            for charge in back:
+                await self.limiter.correct(tenant.id, charge, prepared.verdict.at)
+            if prepared.slots:
+                await self.limiter.free(tenant.id, prepared.slots)
+        except StoreUnavailable:
+            # Within a minute or so the meters have forgotten it.
+            return
 
     async def reading(self, caller: Caller) -> Verdict:
-        """What the tenant's meters say, for a request that takes nothing from them."""
-        charges = [replace(charge, cost=0) for charge in caller.tenant.charges(0)]
-        return await self.limiter.take(caller.tenant.id, charges)
+        """What the meters say, for a request that takes nothing from them."""
+        account = Account(caller.tenant.id, caller.group or "", caller.user)
+        return await self.limiter.take(
+            caller.tenant.id, limits.charges(caller.tenant, account, tokens=0, cost=0, requests=0)
+        )
 
     async def _count(self, target: Target, request: ChatRequest) -> int:
         measure = tokens.measure(request, target.model.images)
@@ -133,34 +172,22 @@ class Admission:
             prompt_tokens=prompt_tokens,
         )
 
-    async def _take_rate(self, caller: Caller, estimate: int) -> Verdict:
-        charges = caller.tenant.charges(estimate)
-        verdict = await self.limiter.take(caller.tenant.id, charges)
-        if not verdict.allowed:
-            raise RateLimited(verdict)
-        return verdict
-
-    async def _give_back_rate(self, prepared: Prepared, *, requests: bool) -> None:
-        """Undo ``_take_rate``: a caller without a balance must not use up what the tenant's others may ask."""
-        tenant = prepared.caller.tenant
-        for charge in tenant.charges(prepared.estimate):
-            if charge.what == "requests" and not requests:
-                continue
-            try:
-                await self.limiter.correct(tenant.id, replace(charge, cost=-charge.cost), prepared.verdict.at)
-            except StoreUnavailable:
-                # Within a minute or so the meter has forgotten it.
-                return
-
-    async def _take_hold(self, prepared: Prepared, run_id: str) -> Hold:
+    async def _take_hold(self, prepared: Prepared, seconds: float) -> Hold:
         account = prepared.account
-        asked = tokens.reservation(prepared.caller.tenant.policy, prepared.prompt_tokens, prepared.bound)
+        asked = tokens.reservation(
+            prepared.caller.tenant.policy, prepared.prompt_tokens, prepared.bound, prepared.target.model.weight
+        )
         return await self.ledger.hold(
             account,
-            run_id,
+            prepared.run_id,
             wanted=asked.wanted,
             least=asked.least,
             initial=prepared.initial_tokens,
-            seconds=self.hold_seconds,
+            seconds=seconds,
             lasting=not is_nobody(account.group, account.user),
         )
+
+
+def _charges(tenant: Tenant, account: Account, target: Target, estimate: int) -> tuple[Charge, ...]:
+    cost = tokens.weighed(estimate, target.model.weight)
+    return limits.charges(tenant, account, tokens=estimate, cost=cost)

@@ -10,10 +10,11 @@ from domain.completions.assembly import Assembly
 from domain.completions.tail import Tail
 from domain.completions.writing import LogWriter
 from domain.errors import SluiceError
-from domain.ports import Account
+from domain.ledger import Account
 from domain.providers import Target
 from domain.runs import Run, Work
 from domain.tenants import Tenant
+from domain.tokens import weighed
 
 #: Seconds after which an execution that was told to stop and has not is told again: a library may swallow a
 #: cancellation that comes together with a timeout of its own.
@@ -72,6 +73,8 @@ class Execution:
         self.writer = writer
         self.progress = progress
         self.stopping: Stop | None = None
+        #: The event loop's time of the last look at what the run uses.
+        self.checked = asyncio.get_running_loop().time()
         self._asking: asyncio.Task[object] | None = None
 
     def stop(self, why: Stop) -> None:
@@ -79,6 +82,13 @@ class Execution:
         if self.stopping is None:
             self.stopping = why
             self._nudge()
+
+    def used(self) -> int:
+        """About what the run costs so far, in tokens of the balance: most providers send each token by itself."""
+        work = self.job.work
+        if work is None:
+            return 0
+        return min(weighed(work.prompt_tokens + len(self.tail.entries), work.weight), work.held)
 
     def ask(self) -> None:
         """From here on, the current task asks the provider, and may be cancelled by ``stop``."""

@@ -1,7 +1,7 @@
 """Joining a run instead of beginning another: by Idempotency-Key, or by cache key."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from domain.chat import ChatRequest
@@ -32,12 +32,14 @@ class Claimed:
 class Joining:
     """Finds the run that has a name, or gives the name to a new one: of any number at once, one gets it.
 
-    ``known`` tells what this process knows of a run without asking the store.
+    ``known`` tells what this process knows of a run without asking the store, ``present`` how a run stands that shows
+    another one's answer.
     """
 
     store: RunStore
     names: RunNames
     known: Callable[[str], Run | None]
+    present: Callable[[Run], Awaitable[Run]]
 
     async def by_key(self, caller: Caller, request: ChatRequest, key: str, run_id: str) -> Run | Claimed:
         """The run that an Idempotency-Key stands for.
@@ -99,8 +101,8 @@ class Joining:
             if named.fingerprint != claimed.named.fingerprint:
                 raise IdempotencyKeyReused
             run = self.known(named.run_id) or await self.store.get(named.run_id)
-            if run is not None and is_usable(run):
-                return run
+            if run is not None and is_usable(present := await self.present(run)):
+                return present
             if run is not None or loop.time() > until:
                 outdated = named.run_id
             else:

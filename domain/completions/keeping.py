@@ -4,6 +4,8 @@ import asyncio
 import random
 from contextlib import suppress
 
+from domain import limits
+from domain.completions.admission import HOLD_SECONDS, SLOT_SECONDS
 from domain.completions.execution import Execution, Handover
 from domain.completions.executions import Executions
 from domain.completions.production import Production, RunLimits
@@ -24,6 +26,8 @@ from domain.runs import MAX_ATTEMPTS, SHARDS, Claim, Run, Status
 #: Seconds between two rounds; a random part keeps the replicas from making theirs at the same moment.
 _ROUND = 0.75
 _JITTER = 0.5
+#: Seconds between two looks at what a run uses.
+_CHECKPOINT = 15.0
 
 
 class Housekeeping:
@@ -67,7 +71,9 @@ class Housekeeping:
         """
         for execution in self._executions:
             await self._renew(execution)
+            await self._check(execution)
             await self._mind_readers(execution)
+        await self._empty_outbox()
         slots, seconds = self._limits.job_slots, self._limits.lease_seconds
         self._queue.slots = await self._store.enlist(self._worker, slots, seconds)
         for shard in range(SHARDS):
@@ -77,6 +83,12 @@ class Housekeeping:
                 # What is executed here is alive, however late this replica's clock may be.
                 if self._executions.get(run_id) is None:
                     await self._bury_or_requeue(run_id)
+
+    async def _empty_outbox(self) -> None:
+        outbox = self._production.outbox
+        for settlement in outbox.waiting():
+            await self._production.tell_ledger(settlement)
+            await outbox.done(settlement)
 
     # --- runs that are executed here --------------------------------------------------------------------------
 
@@ -90,6 +102,19 @@ class Housekeeping:
             execution.stop(Handover.LOST)
         except CompletionCancelled as error:
             execution.stop(error)
+
+    async def _check(self, execution: Execution) -> None:
+        """Keep what the run has taken of its balance and of the limits, and say what it used so far."""
+        now = asyncio.get_running_loop().time()
+        if now - execution.checked < _CHECKPOINT:
+            return
+        execution.checked = now
+        job = execution.job
+        await self._production.ledger.touch(job.account, job.run.id, execution.used(), HOLD_SECONDS)
+        if job.tenant is not None and not job.run.queued:
+            slots = limits.slots(job.tenant, job.account, job.run.id, SLOT_SECONDS)
+            if slots:
+                await self._production.limiter.keep(job.tenant.id, slots)
 
     async def _mind_readers(self, execution: Execution) -> None:
         """Cancel a run that nobody has read for longer than its tenant wants to pay for."""

@@ -8,9 +8,12 @@ import json
 from collections.abc import Iterable
 
 from domain.chat import ChatRequest
-from domain.ports import Account
+from domain.ledger import Account
 from domain.providers import Target
 from domain.tenants import ANONYMOUS, Caller, is_nobody
+
+#: Fields of a body that say in what form the answer is to come, or that the target says better.
+_OF_THE_DRESS = frozenset({"model", "stream", "stream_options"})
 
 
 def fingerprint(request: ChatRequest) -> str:
@@ -35,8 +38,11 @@ def idempotency_name(caller: Caller, key: str, fingerprint: str) -> str:
 
 
 def cache_name(account: Account, target: Target, request: ChatRequest) -> str:
-    """The name of the run whose answer a cache key stands for: the same request of the same group, and no other."""
-    asked = _canonical(request.body)
+    """The name of the run whose answer a cache key stands for: the same request of the same group, and no other.
+
+    Streamed or not, it is the same answer; and so it is where the model was asked for by another of its names.
+    """
+    asked = _canonical({key: value for key, value in request.body.items() if key not in _OF_THE_DRESS})
     parts = [account.tenant, account.group, target.provider.id, target.base_url, target.sent_model, asked]
     return _digest(["cache", *parts, request.cache_key or ""])
 

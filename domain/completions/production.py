@@ -4,7 +4,7 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from domain import tokens
+from domain import limits, tokens
 from domain.chat import ChatRequest, Completion, JsonObject, Usage
 from domain.completions.assembly import chunk_of, is_cacheable
 from domain.completions.execution import Execution, Handover, Job, Progress, Stop
@@ -15,15 +15,20 @@ from domain.errors import (
     CompletionCancelled,
     GenerationInterrupted,
     InternalError,
+    OutboxFailed,
     OutputTooLarge,
     ProviderError,
     SluiceError,
     StoreUnavailable,
 )
 from domain.facts import RecordFailed, RunEnded, RunRequeued, SettlementFailed, Unexpected
-from domain.ports import Call, ChatProvider, Clock, Journal, Ledger, RateLimiter, RunNames, RunStore, Tokenizer
+from domain.ledger import Settlement
+from domain.ports import Call, ChatProvider, Clock, Journal, Ledger, Outbox, RateLimiter, RunNames, RunStore, Tokenizer
 from domain.runs import Claim, Ending, RunError, Status, Work, ended
-from domain.tokens import TokenPolicy
+from domain.tokens import MAX_TOKENS, TokenPolicy
+
+#: Seconds for which a settlement is tried again; then it waits in the outbox, and the answer does not wait for it.
+_SETTLE_PATIENCE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,7 @@ class Production:
     store: RunStore
     names: RunNames
     ledger: Ledger
+    outbox: Outbox
     limiter: RateLimiter
     tokenizer: Tokenizer
     journal: Journal
@@ -96,6 +102,12 @@ class Production:
             for entry in part.entries:
                 execution.progress.assembly.add(chunk_of(entry))
         await undisturbed(self._conclude(execution, error))
+
+    async def charge(self, job: Job, usage: Usage | None) -> int:
+        """Settle what was admitted without asking a provider; what was charged, in tokens."""
+        charged = await self._settle(job, usage)
+        await self._correct_rate(job, usage)
+        return charged
 
     # --- asking -----------------------------------------------------------------------------------------------
 
@@ -203,6 +215,8 @@ class Production:
         if not await self._record(execution, ending):
             return Handover.LOST
         self._tell(job, ending, error, self.clock() - progress.began)
+        # Nobody waits for the rest.
+        await self._correct_rate(job, usage)
         await self._keep_answer(job, ending)
         return None
 
@@ -215,35 +229,55 @@ class Production:
 
     async def _settle(self, job: Job, usage: Usage | None) -> int:
         """Charge what was used and return it, in tokens; a run that brought nothing gives its hold back."""
-        hold_id, cost = job.run.id, usage.total_tokens if usage is not None else 0
-        if job.work is not None and job.work.policy is TokenPolicy.STRICT:
-            cost = min(cost, job.work.held)
+        hold_id, cost = job.run.id, _cost(job.work, usage)
+        settlement = Settlement(job.account, hold_id, cost if usage is not None else None)
         try:
-            if usage is None:
-                charged = await self._insist_release(job, hold_id)
-            else:
-                charged = await insist(lambda: self.ledger.settle(job.account, hold_id, cost), self.limits.store_grace)
+            return await insist(lambda: self.tell_ledger(settlement), _SETTLE_PATIENCE)
         except StoreUnavailable:
-            self.journal.record(SettlementFailed(job.run.id, job.run.tenant, cost))
-            charged = cost
-        await self._correct_rate(job, cost)
-        return charged
+            await self._keep_settlement(settlement)
+        return cost
 
-    async def _insist_release(self, job: Job, hold_id: str) -> int:
-        return await insist(lambda: self.ledger.release(job.account, hold_id), self.limits.store_grace)
+    async def tell_ledger(self, settlement: Settlement) -> int:
+        """Carry out a settlement; what was charged.
 
-    async def _correct_rate(self, job: Job, cost: int) -> None:
-        """Replace the estimate that admission took from the tokens-per-minute meter by what was used."""
+        Raises:
+            StoreUnavailable: the ledger did not answer; it is safe to call again.
+        """
+        account, hold_id, cost = settlement.account, settlement.hold_id, settlement.cost
+        if cost is None:
+            return await self.ledger.release(account, hold_id)
+        return await self.ledger.settle(account, hold_id, cost)
+
+    async def _keep_settlement(self, settlement: Settlement) -> None:
+        try:
+            await self.outbox.put(settlement)
+        except OutboxFailed:
+            cost, account = settlement.cost or 0, settlement.account
+            self.journal.record(SettlementFailed(settlement.hold_id, account.tenant, cost))
+
+    async def _correct_rate(self, job: Job, usage: Usage | None) -> None:
+        """Replace the estimates that admission took from the meters by what was used, and free the run's slots."""
         if job.tenant is None or job.work is None:
-            # Within a minute or so the meter has forgotten it.
+            # Within a minute or so the meters have forgotten it.
             return
-        for charge in job.tenant.charges(0):
-            if charge.what == "tokens":
-                correction = replace(charge, cost=cost - job.work.estimate)
-                try:
-                    await self.limiter.correct(job.run.tenant, correction, job.work.rated_at)
-                except StoreUnavailable:
-                    return
+        tenant, account, work = job.tenant, job.account, job.work
+        used = usage.total_tokens if usage is not None else 0
+        corrections = limits.charges(
+            tenant,
+            account,
+            tokens=used - work.estimate,
+            cost=_cost(work, usage) - tokens.weighed(work.estimate, work.weight),
+            requests=0,
+        )
+        slots = () if job.run.queued else limits.slots(tenant, account, job.run.id, 0)
+        try:
+            for correction in corrections:
+                if correction.cost:
+                    await self.limiter.correct(tenant.id, correction, work.admitted_at)
+            if slots:
+                await self.limiter.free(tenant.id, slots)
+        except StoreUnavailable:
+            return
 
     async def _record(self, execution: Execution, ending: Ending) -> bool:
         """Write the ending; False where the run is another's, whose ending counts."""
@@ -254,6 +288,9 @@ class Production:
             return False
         except StoreUnavailable:
             self.journal.record(RecordFailed(run.id, run.tenant))
+            if ending.error is None and execution.writer.owes:
+                # Readers here must not take what they have seen for the whole answer.
+                ending = replace(ending, status=Status.FAILED, completion=None, error=RunError.of(StoreUnavailable()))
         tail.close(ended(replace(run, tail=len(tail.entries)), ending), ending)
         return True
 
@@ -288,6 +325,15 @@ def _status_after(error: SluiceError | None) -> Status:
     if error is None:
         return Status.COMPLETED
     return Status.CANCELLED if isinstance(error, CompletionCancelled) else Status.FAILED
+
+
+def _cost(work: Work | None, usage: Usage | None) -> int:
+    """What a run costs its balance, in tokens of it."""
+    if usage is None or work is None:
+        return 0
+    # Prompt and completion may each be as large as a balance, so that the sum may be larger.
+    cost = min(tokens.weighed(usage.total_tokens, work.weight), MAX_TOKENS)
+    return min(cost, work.held) if work.policy is TokenPolicy.STRICT else cost
 
 
 def _bounded(request: ChatRequest, bound: int | None) -> JsonObject:

@@ -40,6 +40,11 @@ class LogWriter:
         self._writing = False
         self.written = asyncio.get_running_loop().time()
 
+    @property
+    def owes(self) -> bool:
+        """Whether something was said that the store has not acknowledged, so that no reader has seen it."""
+        return len(self._said) > len(self._tail.entries)
+
     async def write(self, entries: Sequence[bytes]) -> None:
         """Add entries. They are in the log when this returns, or will be when the store is back.
 

@@ -8,7 +8,8 @@ import orjson
 from sanic import HTTPResponse, Request
 
 from domain.chat import ChatRequest, Completion, JsonObject
-from domain.completions.runs import CompletionRuns, Order, Started
+from domain.completions.orders import Order, Started
+from domain.completions.runs import CompletionRuns
 from domain.completions.tail import Tail
 from domain.errors import CompletionCancelled, InternalError, InvalidCursor, SluiceError
 from domain.facts import Unexpected
@@ -50,16 +51,23 @@ class Answering:
     # --- creating ---------------------------------------------------------------------------------------------
 
     async def create(
-        self, request: Request, exchange: Exchange, caller: Caller, chat: ChatRequest, order: Order
+        self,
+        request: Request,
+        exchange: Exchange,
+        caller: Caller,
+        chat: ChatRequest,
+        order: Order,
+        *,
+        jobs: bool = False,
     ) -> HTTPResponse | None:
-        """Answer with the stream or the completion, as the request asks, or with a job if the client prefers that."""
+        """Answer with the stream or the completion, as the request asks; with a job in place of the completion where
+        the surface has ``jobs``, or the client prefers one."""
         order = replace(order, idempotency_key=idempotency_key(request.headers))
         known = await self._named_by_cursor(request, caller, chat)
         if known is not None:
             return await self._resume(request, exchange, known, _path_of(request, known))
-        prefer = preferences(request.headers.get("prefer"))
-        if prefer.respond_async and not chat.stream:
-            return await self.queue(request, exchange, caller, chat, order, accepted=202)
+        if not chat.stream and (jobs or _preferred(request).respond_async):
+            return await self._queue(request, exchange, caller, chat, order, accepted=200 if jobs else 202)
         started = await self.runs.start(caller, chat, order)
         self._note(exchange, request, started)
         if not chat.stream:
@@ -70,7 +78,7 @@ class Answering:
         async with self.runs.following(started.run, Cursor()) as tail:
             return await self._stream(request, exchange, started.run, tail, 0)
 
-    async def queue(
+    async def _queue(
         self,
         request: Request,
         exchange: Exchange,
@@ -78,12 +86,12 @@ class Answering:
         chat: ChatRequest,
         order: Order,
         *,
-        accepted: int = 200,
+        accepted: int,
     ) -> HTTPResponse:
         """Answer with the job, or with the completion where the client waits long enough for it."""
-        prefer = preferences(request.headers.get("prefer"))
+        prefer = _preferred(request)
         # A job is asked of the provider as a stream, so that whoever wants to can watch it.
-        order = replace(order, live=True, idempotency_key=idempotency_key(request.headers))
+        order = replace(order, live=True)
         started = await self.runs.enqueue(caller, chat, order)
         self._note(exchange, request, started)
         run, applied = started.run, prefer.applied("wait", *(("respond-async",) if accepted != 200 else ()))
@@ -131,7 +139,7 @@ class Answering:
     async def _ended(self, exchange: Exchange, run: Run, ending: Ending, headers: dict[str, str]) -> HTTPResponse:
         if run.source is not None:
             # What another's run cost is not what this view of it costs.
-            ending = replace(ending, charged=0)
+            ending = replace(ending, charged=run.charged or 0)
         exchange.saw(ending)
         if ending.status is not Status.COMPLETED:
             raise _reason(ending)
@@ -165,7 +173,7 @@ class Answering:
             _abort(request)
         finally:
             if tail.ending is not None:
-                exchange.saw(tail.ending if run.source is None else replace(tail.ending, charged=0))
+                exchange.saw(tail.ending if run.source is None else replace(tail.ending, charged=run.charged or 0))
         return None
 
     # --- fetching ---------------------------------------------------------------------------------------------
@@ -179,7 +187,7 @@ class Answering:
         if request.args.get("stream") == "true":
             return await self._resume(request, exchange, run, path)
         exchange.knows(run, path)
-        prefer = preferences(request.headers.get("prefer"))
+        prefer = _preferred(request)
         if prefer.wait and not is_terminal(run.status):
             async with self.runs.following(run, Cursor()) as tail:
                 await tail.ended(prefer.wait)
@@ -216,6 +224,11 @@ class Answering:
             completion = await self.runs.completion(run)
             state |= _completion(run, completion) if completion is not None else {}
         return json_response(orjson.dumps(state), exchange, headers)
+
+
+def _preferred(request: Request) -> Preferences:
+    """The preferences of a request; they may come in one header or in several (RFC 7240, section 2)."""
+    return preferences(",".join(request.headers.getall("prefer", [])))
 
 
 def _path_of(request: Request, run: Run) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from config.container import Container
+from domain.errors import Unfit
 from entrypoints.http.answering import Answering
 from entrypoints.http.app import App, HttpSettings, Services, create_app
 from entrypoints.http.exchange import Exchanges
@@ -32,20 +33,23 @@ def assemble(
         keep_alive=settings.keep_alive_seconds,
     )
     parts = (container.callers(), container.verifier(), planner, answering)
-    namespaces = container.namespaces()
+    dependencies = (container.namespaces(), *container.checks())
 
-    async def require_clear_namespaces() -> None:
-        await namespaces.require_clear()
+    async def require_fit() -> None:
+        for dependency in dependencies:
+            flaw = await dependency.flaw()
+            if flaw is not None:
+                raise Unfit(f"{dependency.name}: {flaw}")
 
     services = Services(
         group=GroupSurface(*parts),
         tenant=TenantSurface(*parts),
         provider=ProviderSurface(*parts),
-        ops=Ops((namespaces, *container.checks())),
+        ops=Ops(dependencies),
         runs=runs,
         registry=planner.registry,
         exchanges=Exchanges(journal, container.entropy()),
-        start=(*((before,) if before is not None else ()), require_clear_namespaces, runs.work),
+        start=(*((before,) if before is not None else ()), require_fit, runs.work),
         stop=tuple(container.closers()),
     )
     http = HttpSettings(

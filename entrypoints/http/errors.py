@@ -9,6 +9,7 @@ import orjson
 
 from domain.chat import JsonObject
 from domain.errors import (
+    DailyTokensSpent,
     InsufficientTokens,
     Kind,
     NotAuthenticated,
@@ -128,6 +129,9 @@ def _headers_of(error: SluiceError) -> dict[str, str]:
     if isinstance(error, InsufficientTokens):
         # The OpenAI clients would retry a 429, and no waiting fills a balance.
         return {"x-should-retry": "false"}
+    if isinstance(error, DailyTokensSpent):
+        # When the budget begins again is worth knowing, but no client should sit and wait for it.
+        return {"x-should-retry": "false", **_retry(error.retry_after)}
     after = getattr(error, "retry_after", None)
     return _retry(after) if after is not None else {}
 

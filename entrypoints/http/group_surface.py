@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sanic import HTTPResponse, Request
 
 from domain.completions.callers import Callers
-from domain.completions.runs import Order
+from domain.completions.orders import Order
 from domain.ports import TokenVerifier
 from domain.providers import Planner
 from domain.tenants import Caller
@@ -38,9 +38,7 @@ class GroupSurface:
         run_id = self.answering.runs.announce(caller, "job")
         chat = draft.parse(FIELDS)
         order = Order(run_id, exchange.request_id, live=True)
-        if chat.stream:
-            return await self.answering.create(request, exchange, caller, chat, order)
-        return await self.answering.queue(request, exchange, caller, chat, order)
+        return await self.answering.create(request, exchange, caller, chat, order, jobs=True)
 
     async def fetch(self, request: Request, exchange: Exchange, run_id: str) -> HTTPResponse | None:
         caller = await self._somebody(request, exchange)

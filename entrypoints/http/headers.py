@@ -46,8 +46,8 @@ class Preferences:
 
     def applied(self, *names: str) -> dict[str, str]:
         """The header that says which of these preferences are heeded."""
-        told = {"respond-async": self.respond_async, f"wait={self.wait}": self.wait is not None}
-        heeded = [name for name, given in told.items() if given and name.partition("=")[0] in names]
+        told = (("respond-async", self.respond_async), (f"wait={self.wait}", self.wait is not None))
+        heeded = [name for name, given in told if given and name.partition("=")[0] in names]
         return {"Preference-Applied": ", ".join(heeded)} if heeded else {}
 
 

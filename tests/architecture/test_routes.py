@@ -10,10 +10,12 @@ ROUTES = {
     ("GET", "/readyz"),
     ("POST", "/v1/chat/completions"),
     ("GET", "/v1/chat/completions/<run_id:str>"),
+    ("POST", "/v1/chat/completions/<run_id:str>/cancel"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/<name:path>"),
     ("POST", "/<scope:str>/v1/chat/completions"),
     ("GET", "/<scope:str>/v1/chat/completions/<run_id:str>"),
+    ("POST", "/<scope:str>/v1/chat/completions/<run_id:str>/cancel"),
     ("GET", "/<scope:str>/v1/models"),
     ("GET", "/<scope:str>/v1/models/<name:path>"),
 }

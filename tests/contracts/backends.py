@@ -34,6 +34,19 @@ class Backend:
         return sum(stat.get(f"cmdstat_{command}", {"calls": 0})["calls"] for stat in stats)
 
     @contextmanager
+    def configured(self, name: str, value: str) -> Iterator[None]:
+        """Every server has this setting meanwhile."""
+        before = [server.command("CONFIG", "GET", name) for server in self.servers]
+        for server in self.servers:
+            server.command("CONFIG", "SET", name, value)
+        try:
+            yield
+        finally:
+            for server, setting in zip(self.servers, before, strict=True):
+                given = setting if isinstance(setting, dict) else dict(zip(setting[::2], setting[1::2], strict=True))
+                server.command("CONFIG", "SET", *next(iter(given.items())))
+
+    @contextmanager
     def frozen(self) -> Iterator[None]:
         """Nothing answers meanwhile, though connections stay open and can still be made."""
         for server in self.servers:

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Proxy:
-    """Passes bytes on both ways. While it is ``losing``, a connection is cut where the reply should have come."""
+    """Passes bytes on both ways. While it is ``losing``, a connection is cut where the reply should have come.
+
+    The connections that were made before ``muted`` was last changed stay open, and bring nothing any more.
+    """
 
     url: str
     losing: bool = False
+    muted: int = 0
 
 
 @asynccontextmanager
@@ -40,8 +44,11 @@ async def proxied(port: int) -> AsyncIterator[Proxy]:
 async def _relay(proxy: Proxy, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     up_reader, up_writer = await asyncio.open_connection("127.0.0.1", port)
     commands = asyncio.ensure_future(_copy(reader, up_writer))
+    born = proxy.muted
     try:
         while (reply := await up_reader.read(65_536)) and not proxy.losing:
+            if proxy.muted != born:
+                continue
             writer.write(reply)
             await writer.drain()
     finally:

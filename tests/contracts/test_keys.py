@@ -1,14 +1,15 @@
 """Keys: named as operators know them, one slot for each script, and no id that could make one look like another."""
 
 from collections.abc import Callable
+from dataclasses import astuple
 
 import pytest
 from redis.crc import key_slot
 
 from adapters.redis import keys
-from adapters.redis.keys import AccountKeys, RunKeys
-from domain.ports import Account
-from domain.runs import Run, conversation_shard, with_shard
+from adapters.redis.keys import AccountKeys, RunKeys, ShardKeys
+from domain.ledger import Account
+from domain.runs import Run, conversation_shard, shard_of, with_shard
 
 RUN = "chatcmpl-01KCZ6V8XWQ3T5R7Y9ABCDEFGH"
 
@@ -28,11 +29,11 @@ def test_keys_have_the_names_that_operators_know() -> None:
         "ratelimit:{acme}:rpm",
         "ratelimit:{acme}:user:staff:u@1:rpm",
     ]
-    assert (run.record, run.log, run.result) == (
-        f"{{run:01}}:record:{RUN}",
-        f"{{run:01}}:log:{RUN}",
-        f"{{run:01}}:result:{RUN}",
+    assert astuple(run) == tuple(
+        f"{{run:01}}:{kind}:{RUN}" for kind in ("record", "request", "log", "result", "attended")
     )
+    assert astuple(ShardKeys.of(1)) == ("{run:01}:ready", "{run:01}:turns", "{run:01}:leases")
+    assert keys.name("e" * 64) == f"{{run:14}}:name:{'e' * 64}"
 
 
 def test_what_one_script_touches_is_in_one_slot() -> None:
@@ -46,7 +47,7 @@ def test_what_one_script_touches_is_in_one_slot() -> None:
             keys.meter("acme", name)
             for name in ("rpm", "tpm", "runs", "group:staff:rpm", "user:staff:u@1:rpm", "day:tpm")
         ],
-        [run.record, run.log, run.result, keys.conversation_of(pointed)],
+        [*astuple(run), *astuple(ShardKeys.of(shard_of(pointed.id))), keys.conversation_of(pointed)],
     ]
 
     assert [len({key_slot((key or "").encode()) for key in together}) for together in touched] == [1, 1, 1]
@@ -72,6 +73,7 @@ def test_what_is_no_id_enters_no_key(text: str) -> None:
         lambda: keys.conversation("acme", text, "conv-1"),
         lambda: keys.conversation("acme", "alice", text),
         lambda: RunKeys.of(text),
+        lambda: keys.name(text),
     ]
 
     for make in makers:

@@ -6,17 +6,19 @@ from dataclasses import replace
 import pytest
 
 from adapters.redis.connection import RedisConnection
-from adapters.redis.keys import AccountKeys, RunKeys
+from adapters.redis.keys import AccountKeys, RunKeys, ShardKeys
 from adapters.redis.ledger import RedisLedger
+from adapters.redis.names import RedisRunNames
 from adapters.redis.rate import RedisRateLimiter
 from adapters.redis.runs import RedisRunStore
 from adapters.redis.tenants import RedisTenantStore
-from domain.ports import Account
+from domain.ledger import Account
+from domain.ports import Named
 from domain.rate import Allowance, Charge, Slot
-from domain.runs import Ending, Status
+from domain.runs import Status, conversation_shard
 from domain.tenants import Limits
-from tests.contracts.backends import Backend
-from tests.contracts.test_run_store import COMPLETED, new_run
+from tests.contracts.backends import Backend, eventually
+from tests.contracts.runs import COMPLETED, ENDINGS, WORK, new_run, queued_run, taken
 from tests.fakes import FrozenClock
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("backend", ["redis", "cluster"], indirect=True)]
@@ -58,23 +60,47 @@ async def _use_everything(connection: RedisConnection, clock: FrozenClock) -> No
     for cost in (1, -1):
         await limiter.correct("acme", replace(charge, meter=f"other:{cost}", cost=2), time.time())
         await limiter.correct("acme", replace(charge, meter=f"other:{cost}", cost=cost), time.time())
+    await _use_runs(runs)
+    names = RedisRunNames(connection)
+    await names.adopt("a" * 64, Named(new_run().id, "f"), 60)
+    await names.adopt("b" * 64, Named("r", "f"), 60)
+    await names.keep("b" * 64, "r", 120)
+
+
+async def _use_runs(runs: RedisRunStore) -> None:
+    """Begin runs of each kind, and let each go through all that can happen to it."""
     for status in (Status.QUEUED, Status.IN_PROGRESS):
         run = new_run(status, conversation="conv-1")
-        await runs.begin(run)
-        await runs.claim(run.id)
+        await runs.begin(run, WORK)
+        await runs.attend(run.id, 5.0)
+        await runs.join(run.id)
+        await runs.cancel(run.id)
         await runs.append(run.id, 1, 0, [b"x"])
-    for ending in (COMPLETED, Ending(Status.FAILED)):
-        run = new_run()
-        await runs.begin(run)
+    for ending in ENDINGS:
+        run = new_run(shard=1)
+        await runs.begin(run, WORK)
         await runs.append(run.id, 1, 0, [b"x"], ending)
+        await runs.join(run.id)
+        view = new_run(source=run.id, replayed=True)
+        await runs.begin(view)
+    for number in range(3):
+        run = queued_run(2, tenant=f"t{number}")
+        await runs.begin(run, WORK)
+        claim = await taken(runs, 2)
+        await runs.append(run.id, claim.run.fence, 0, [b"x"])
+        await runs.requeue(run.id, claim.run.fence)
+    await taken(runs, 2)
+    await runs.enlist("w1", 2, 30.0)
 
 
 async def test_a_run_lasts_a_day_from_its_last_word_and_its_log_a_quarter_of_an_hour_from_the_end(
     connection: RedisConnection, backend: Backend
 ) -> None:
-    store, run = RedisRunStore(connection), new_run(conversation="conv-1")
-    at = RunKeys.of(run.id)
-    await store.begin(run)
+    # With a lease of nothing, each append renews it, and with it what a renewal does.
+    store, run = RedisRunStore(connection, lease=0.001), new_run(conversation="conv-1")
+    at, shard = RunKeys.of(run.id), ShardKeys.of(conversation_shard("acme", "alice", "conv-1"))
+    await store.begin(run, WORK)
+    begun = backend.lifetimes()
     await connection.command("PEXPIRE", at.record, MINUTE)
 
     await store.append(run.id, 1, 0, [b"x"])
@@ -82,8 +108,92 @@ async def test_a_run_lasts_a_day_from_its_last_word_and_its_log_a_quarter_of_an_
     await store.append(run.id, 1, 1, [b"y"], COMPLETED)
     over = backend.lifetimes()
 
-    assert (running[at.record], running[at.log]) == (about(DAY), about(DAY))
-    assert (over[at.record], over[at.log], over[at.result]) == (about(DAY), about(15 * MINUTE), about(DAY))
+    pointer = f"{shard.ready.removesuffix('ready')}conversation:acme:alice:conv-1"
+    lasting = dict.fromkeys([at.record, at.request, shard.leases], about(DAY)) | {pointer: about(2 * DAY)}
+    assert begun == lasting
+    assert running == lasting | {at.log: about(DAY)}
+    assert over == {
+        at.record: about(DAY),
+        at.log: about(15 * MINUTE),
+        at.result: about(DAY),
+        pointer: about(2 * DAY),
+    }
+
+
+async def test_each_key_of_a_queued_run_has_its_time(connection: RedisConnection, backend: Backend) -> None:
+    store, run = RedisRunStore(connection), queued_run(2)
+    at, shard = RunKeys.of(run.id), ShardKeys.of(2)
+    record = dict.fromkeys([at.record, at.request, shard.leases, shard.turns], about(DAY))
+
+    await store.begin(run, WORK)
+    queued = backend.lifetimes()
+    claim = await taken(store, 2)
+    running = backend.lifetimes()
+    await store.append(run.id, claim.run.fence, 0, [b"x"])
+    await store.requeue(run.id, claim.run.fence)
+    requeued = backend.lifetimes()
+    await store.cancel(run.id)
+    cancelled = backend.lifetimes()
+
+    assert queued == record | {shard.ready: about(DAY)}
+    assert running == record
+    assert requeued == record | {shard.ready: about(DAY)}
+    assert cancelled == record
+
+
+async def test_a_joined_run_lasts_as_long_as_a_new_one(connection: RedisConnection, backend: Backend) -> None:
+    store, run = RedisRunStore(connection), new_run()
+    at = RunKeys.of(run.id)
+    await store.begin(run, WORK)
+    await store.append(run.id, 1, 0, [b"x"], COMPLETED)
+    for key in (at.record, at.result):
+        await connection.command("PEXPIRE", key, MINUTE)
+
+    await store.join(run.id)
+
+    lifetimes = backend.lifetimes()
+    assert (lifetimes[at.record], lifetimes[at.result]) == (about(DAY), about(DAY))
+
+
+async def test_marks_of_readers_workers_and_names_last_as_long_as_was_said(
+    connection: RedisConnection, backend: Backend
+) -> None:
+    store, names, run = RedisRunStore(connection), RedisRunNames(connection), new_run()
+
+    await store.attend(run.id, 30.0)
+    await store.enlist("w1", 2, 60.0)
+    await store.enlist("w2", 2, 30.0)
+    await names.adopt("a" * 64, Named(run.id, "f"), 600.0)
+    await names.adopt("b" * 64, Named(run.id, "f"), 600.0)
+    await names.keep("b" * 64, run.id, 60.0)
+    lifetimes = backend.lifetimes()
+    await names.keep("b" * 64, run.id, 0.0)
+
+    b = f"{{run:11}}:name:{'b' * 64}"
+    assert lifetimes == {
+        RunKeys.of(run.id).attended: about(30 * SECOND),
+        "workers": about(MINUTE),
+        f"{{run:10}}:name:{'a' * 64}": about(10 * MINUTE),
+        b: about(MINUTE),
+    }
+    assert b not in backend.lifetimes()
+
+
+async def test_runs_that_nobody_touches_any_more_leave_nothing_behind(
+    connection: RedisConnection, backend: Backend
+) -> None:
+    await _use_runs(RedisRunStore(connection, lease=0.1, queue=0.2, log_kept=0.1, kept=0.5))
+    used = backend.lifetimes()
+    # These two have times that their callers said.
+    for key in used:
+        if key == "workers" or ":attended:" in key:
+            await connection.command("PEXPIRE", key, 1)
+
+    async def gone() -> bool:
+        return not backend.lifetimes()
+
+    assert len(used) > 20
+    await eventually(gone)
 
 
 async def test_holds_last_as_long_as_the_last_of_them(connection: RedisConnection, backend: Backend) -> None:

@@ -12,7 +12,8 @@ from adapters.redis.connection import RedisConnection
 from adapters.redis.keys import AccountKeys
 from adapters.redis.ledger import RedisLedger
 from domain.errors import InsufficientTokens, StoreUnavailable
-from domain.ports import Account, Hold, Ledger
+from domain.ledger import Account, Hold
+from domain.ports import Ledger
 from domain.tokens import MAX_TOKENS
 from tests.contracts.backends import Backend, eventually
 from tests.fakes import FrozenClock
@@ -178,9 +179,21 @@ async def test_a_settled_hold_is_charged_once(ledger: Ledger, set_balance: SetBa
     await set_balance(ALICE, 100)
     await hold(ledger, "h1", 60)
 
-    await asyncio.gather(*(ledger.settle(ALICE, "h1", 25) for _ in range(20)))
+    charged = await asyncio.gather(*(ledger.settle(ALICE, "h1", 25) for _ in range(20)))
 
+    assert charged == [25] * 20
     assert await ledger.available(ALICE) == 75
+
+
+async def test_of_different_costs_one_is_charged_and_everybody_is_told_which(
+    ledger: Ledger, set_balance: SetBalance
+) -> None:
+    await set_balance(ALICE, 100)
+    await hold(ledger, "h1", 60)
+
+    charged = await asyncio.gather(*(ledger.settle(ALICE, "h1", cost) for cost in range(1, 21)))
+
+    assert {100 - await ledger.available(ALICE)} == set(charged)
 
 
 async def test_a_released_hold_costs_nothing_even_if_it_is_settled_later(
@@ -189,9 +202,10 @@ async def test_a_released_hold_costs_nothing_even_if_it_is_settled_later(
     await set_balance(ALICE, 100)
     await hold(ledger, "h1", 60)
 
-    await ledger.release(ALICE, "h1")
-    await ledger.settle(ALICE, "h1", 25)
+    released = await ledger.release(ALICE, "h1")
+    settled = await ledger.settle(ALICE, "h1", 25)
 
+    assert (released, settled) == (0, 0)
     assert await ledger.available(ALICE) == 100
 
 
@@ -199,9 +213,10 @@ async def test_a_settled_hold_stays_settled_when_it_is_released_later(ledger: Le
     await set_balance(ALICE, 100)
     await hold(ledger, "h1", 60)
 
-    await ledger.settle(ALICE, "h1", 25)
-    await ledger.release(ALICE, "h1")
+    settled = await ledger.settle(ALICE, "h1", 25)
+    released = await ledger.release(ALICE, "h1")
 
+    assert (settled, released) == (25, 25)
     assert await ledger.available(ALICE) == 75
 
 
@@ -334,7 +349,7 @@ class Book:
     clock: FrozenClock
     balance: int | None = None
     holds: dict[str, tuple[int, float]] = field(default_factory=dict)
-    ended: dict[str, int] = field(default_factory=dict)
+    ended: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def open(self) -> dict[str, int]:
         return {hold_id: amount for hold_id, (amount, lapse) in self.holds.items() if lapse > self.clock()}
@@ -343,7 +358,7 @@ class Book:
         return (self.balance or 0) - sum(self.open().values())
 
     def hold(self, hold_id: str, wanted: int, least: int, initial: int, seconds: float) -> Hold | int:
-        first = self.open().get(hold_id, self.ended.get(hold_id))
+        first = self.open().get(hold_id, self.ended.get(hold_id, (None, 0))[0])
         available = self.available() + (initial if self.balance is None else 0)
         amount = min(wanted, available) if first is None else first
         if amount < least:
@@ -353,13 +368,13 @@ class Book:
             self.holds[hold_id] = (amount, self.clock() + seconds)
         return Hold(hold_id, amount)
 
-    def end(self, hold_id: str, cost: int = 0) -> None:
-        if hold_id in self.ended:
-            return
-        self.ended[hold_id] = self.open().get(hold_id, 0)
-        self.holds.pop(hold_id, None)
-        if cost:
-            self.balance = (self.balance or 0) - cost
+    def end(self, hold_id: str, cost: int = 0) -> int:
+        if hold_id not in self.ended:
+            self.ended[hold_id] = self.open().get(hold_id, 0), cost
+            self.holds.pop(hold_id, None)
+            if cost:
+                self.balance = (self.balance or 0) - cost
+        return self.ended[hold_id][1]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -375,11 +390,9 @@ async def test_a_random_walk_takes_the_steps_of_the_model(
                 await _hold_both(ledger, book, hold_id, dice)
             case "settle":
                 cost = dice.randint(1, 80)
-                await ledger.settle(ALICE, hold_id, cost)
-                book.end(hold_id, cost)
+                assert await ledger.settle(ALICE, hold_id, cost) == book.end(hold_id, cost)
             case "release":
-                await ledger.release(ALICE, hold_id)
-                book.end(hold_id)
+                assert await ledger.release(ALICE, hold_id) == book.end(hold_id)
             case "set":
                 book.balance = dice.randint(-50, 500)
                 await set_balance(ALICE, book.balance)

@@ -10,17 +10,19 @@ import pytest
 
 from adapters.redis.connection import RedisConnection
 from adapters.redis.ledger import RedisLedger
+from adapters.redis.names import RedisRunNames
 from adapters.redis.rate import RedisRateLimiter
 from adapters.redis.runs import RedisRunStore
 from adapters.redis.tenants import RedisTenantStore
 from domain.errors import StoreUnavailable
-from domain.ports import Account, Hold
+from domain.ledger import Account, Hold
+from domain.ports import Clock, Named
 from domain.rate import Allowance, Charge, Slot
-from domain.runs import Status
+from domain.runs import Appended, Claim, Standing, Status, claimed, ended
 from domain.tenants import Limits
 from tests.contracts.backends import Backend, connected, eventually
 from tests.contracts.proxy import Proxy, proxied
-from tests.contracts.test_run_store import COMPLETED, ended, entries, new_run
+from tests.contracts.runs import COMPLETED, LEASE, WORK, entries, new_run, queued_run, taken
 from tests.fakes import FrozenClock
 from tests.redis_server import RedisServer
 
@@ -44,17 +46,20 @@ class Stores:
     ledger: RedisLedger
     limiter: RedisRateLimiter
     runs: RedisRunStore
+    names: RedisRunNames
 
     @classmethod
-    def of(cls, connection: RedisConnection) -> "Stores":
+    def of(cls, connection: RedisConnection, clock: Clock | None = None) -> "Stores":
         tenants = RedisTenantStore(connection, defaults=Limits(), monotonic=FrozenClock(), fresh=0, absent=0, stale=0)
-        return cls(tenants, RedisLedger(connection), RedisRateLimiter(connection), RedisRunStore(connection))
+        ledger, limiter = RedisLedger(connection), RedisRateLimiter(connection)
+        runs = RedisRunStore(connection, lease=LEASE, clock=clock)
+        return cls(tenants, ledger, limiter, runs, RedisRunNames(connection))
 
     def hold(self, hold_id: str = "h1") -> Awaitable[Hold]:
         return self.ledger.hold(ALICE, hold_id, wanted=10, least=1, initial=100, seconds=60, lasting=True)
 
     def verbs(self) -> Mapping[str, Callable[[], Awaitable[object]]]:
-        run = new_run(Status.QUEUED)
+        run = queued_run()
         return {
             "tenants.get": lambda: self.tenants.get("acme"),
             "tenants.put": lambda: self.tenants.put("acme", {}),
@@ -66,19 +71,29 @@ class Stores:
             "limiter.correct": lambda: self.limiter.correct("acme", REQUEST, 0.0),
             "limiter.keep": lambda: self.limiter.keep("acme", [PLACE]),
             "limiter.free": lambda: self.limiter.free("acme", [PLACE]),
-            "runs.begin": lambda: self.runs.begin(run),
-            "runs.claim": lambda: self.runs.claim(run.id),
+            "runs.begin": lambda: self.runs.begin(run, WORK),
+            "runs.take": lambda: self.runs.take(3),
             "runs.append": lambda: self.runs.append(run.id, 1, 0, [b"x"]),
+            "runs.seize": lambda: self.runs.seize(run.id),
+            "runs.requeue": lambda: self.runs.requeue(run.id, 1),
+            "runs.cancel": lambda: self.runs.cancel(run.id),
+            "runs.join": lambda: self.runs.join(run.id),
             "runs.get": lambda: self.runs.get(run.id),
             "runs.latest": lambda: self.runs.latest("acme", "alice", "conv-1"),
             "runs.read": lambda: self.runs.read(run.id, 0),
             "runs.result": lambda: self.runs.result(run.id),
+            "runs.survey": lambda: self.runs.survey(3),
+            "runs.attend": lambda: self.runs.attend(run.id, 5.0),
+            "runs.attended": lambda: self.runs.attended(run.id),
+            "runs.enlist": lambda: self.runs.enlist("w1", 2, 5.0),
+            "names.adopt": lambda: self.names.adopt("a" * 64, Named(run.id, "f"), 60.0),
+            "names.keep": lambda: self.names.keep("a" * 64, run.id, 60.0),
         }
 
 
 @pytest.fixture
-def stores(connection: RedisConnection) -> Stores:
-    return Stores.of(connection)
+def stores(connection: RedisConnection, clock: FrozenClock) -> Stores:
+    return Stores.of(connection, clock)
 
 
 async def outcome(verb: Callable[[], Awaitable[object]]) -> tuple[str, bool]:
@@ -173,21 +188,30 @@ async def test_a_demoted_server_takes_no_writes(stores: Stores, server: RedisSer
 
 
 @on_redis
-async def test_what_was_admitted_can_be_finished_on_a_full_server(stores: Stores, server: RedisServer) -> None:
-    run = new_run()
-    await asyncio.gather(stores.hold("h1"), stores.hold("h2"), stores.runs.begin(run))
+async def test_what_was_admitted_can_be_finished_on_a_full_server(
+    stores: Stores, server: RedisServer, clock: FrozenClock
+) -> None:
+    run, silent, restarting, waiting = new_run(), new_run(), new_run(), queued_run()
+    await asyncio.gather(stores.hold("h1"), stores.hold("h2"), stores.runs.begin(silent, WORK))
     await stores.limiter.take("acme", [REQUEST], [PLACE])
+    clock.advance(LEASE + 1)
+    await asyncio.gather(*(stores.runs.begin(each, WORK) for each in (run, restarting, waiting)))
     ending = {
         "settle": lambda: stores.ledger.settle(ALICE, "h1", 1),
         "release": lambda: stores.ledger.release(ALICE, "h2"),
         "correct": lambda: stores.limiter.correct("acme", REQUEST, 0.0),
-        "keep": lambda: stores.limiter.keep("acme", [PLACE]),
+        "renew": lambda: stores.limiter.keep("acme", [PLACE]),
         "free": lambda: stores.limiter.free("acme", [PLACE]),
-        "append": lambda: stores.runs.append(run.id, 1, 0, [b"x"], COMPLETED),
+        "append": lambda: stores.runs.append(run.id, 1, 0, [b"x"]),
+        "end": lambda: stores.runs.append(run.id, 1, 1, [b"y"], COMPLETED),
+        "seize": lambda: stores.runs.seize(silent.id),
+        "requeue": lambda: stores.runs.requeue(restarting.id, 1),
+        "cancel": lambda: stores.runs.cancel(waiting.id),
+        "keep": lambda: stores.names.keep("a" * 64, run.id, 60.0),
     }
-    beginning = {
+    beginning: dict[str, Callable[[], Awaitable[object]]] = {
         "hold": lambda: stores.hold("h3"),
-        "begin": lambda: stores.runs.begin(new_run()),
+        "begin": lambda: stores.runs.begin(new_run(), WORK),
         "take": lambda: stores.limiter.take("acme", [REQUEST]),
     }
 
@@ -197,8 +221,15 @@ async def test_what_was_admitted_can_be_finished_on_a_full_server(stores: Stores
     finally:
         server.command("CONFIG", "SET", "maxmemory", 0)
 
+    statuses = [(await stores.runs.get(each.id)) for each in (run, silent, restarting, waiting)]
     assert outcomes == dict.fromkeys(ending, ("ok", True)) | dict.fromkeys(beginning, ("StoreUnavailable", True))
     assert await stores.ledger.available(ALICE) == 99
+    assert [record and (record.status.value, record.fence) for record in statuses] == [
+        ("completed", 1),
+        ("in_progress", 2),
+        ("queued", 1),
+        ("in_progress", 1),
+    ]
 
 
 @on_both
@@ -231,10 +262,10 @@ async def proxy(server: RedisServer) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def far(proxy: Proxy) -> AsyncIterator[Stores]:
+async def far(proxy: Proxy, clock: FrozenClock) -> AsyncIterator[Stores]:
     """The stores behind the proxy."""
     async with connected(proxy.url) as connection:
-        yield Stores.of(connection)
+        yield Stores.of(connection, clock)
 
 
 async def lost(proxy: Proxy, call: Awaitable[object]) -> None:
@@ -290,14 +321,74 @@ async def test_ledger_calls_whose_replies_were_lost_can_be_repeated(far: Stores,
 async def test_appends_whose_replies_were_lost_can_be_repeated(far: Stores, proxy: Proxy, stores: Stores) -> None:
     run = new_run()
 
-    await lost(proxy, far.runs.begin(run))
-    await far.runs.begin(run)
+    await lost(proxy, far.runs.begin(run, WORK))
+    await far.runs.begin(run, WORK)
     await lost(proxy, far.runs.append(run.id, 1, 0, entries(1, 3)))
     answers = [await far.runs.append(run.id, 1, 0, entries(1, 3))]
     await lost(proxy, far.runs.append(run.id, 1, 3, entries(4, 5), COMPLETED))
     answers.append(await far.runs.append(run.id, 1, 3, entries(4, 5), COMPLETED))
 
     part = await stores.runs.read(run.id, 0)
-    assert answers == [True, True]
+    assert answers == [Appended(Standing.OWNED, 3), Appended(Standing.OWNED, 5)]
     assert part is not None
     assert (part.run, part.entries) == (ended(replace(run, tail=5), COMPLETED), tuple(entries(1, 5)))
+
+
+@on_redis
+async def test_a_run_whose_begin_or_requeue_was_repeated_waits_once(far: Stores, proxy: Proxy, stores: Stores) -> None:
+    run = queued_run()
+
+    await lost(proxy, far.runs.begin(run, WORK))
+    await far.runs.begin(run, WORK)
+    begun = (await stores.runs.survey(3)).waiting
+    claim = await taken(stores.runs)
+    await lost(proxy, far.runs.requeue(run.id, claim.run.fence))
+    requeued = await far.runs.requeue(run.id, claim.run.fence)
+
+    assert (begun, requeued) == (1, True)
+    assert (await taken(stores.runs)).run == claimed(replace(claim.run, status=Status.QUEUED))
+    assert await stores.runs.take(3) is None
+
+
+@on_redis
+@pytest.mark.parametrize("verb", ["take", "seize", "cancel"])
+async def test_a_claim_whose_reply_was_lost_is_overdue_in_a_while(
+    far: Stores, proxy: Proxy, stores: Stores, clock: FrozenClock, verb: str
+) -> None:
+    run = new_run(shard=3) if verb == "seize" else queued_run()
+    await stores.runs.begin(run, WORK)
+    if verb == "seize":
+        clock.advance(LEASE + 1)
+    claims: Mapping[str, Callable[[], Awaitable[object]]] = {
+        "take": lambda: far.runs.take(3),
+        "seize": lambda: far.runs.seize(run.id),
+        "cancel": lambda: far.runs.cancel(run.id),
+    }
+
+    await lost(proxy, claims[verb]())
+    again = await claims[verb]()
+    claimed_by_nobody = await stores.runs.get(run.id)
+    clock.advance(LEASE + 1)
+    overdue = (await stores.runs.survey(3)).overdue
+
+    assert again is None
+    assert overdue == (run.id,)
+    assert claimed_by_nobody is not None
+    assert await stores.runs.seize(run.id) == Claim(replace(claimed_by_nobody, fence=run.fence + 2), WORK)
+
+
+@on_redis
+async def test_names_that_were_given_without_a_reply_can_be_given_again(
+    far: Stores, proxy: Proxy, stores: Stores
+) -> None:
+    first, second, name = Named(new_run().id, "1"), Named(new_run().id, "2"), "a" * 64
+
+    await lost(proxy, far.names.adopt(name, first, 60))
+    adopted = await far.names.adopt(name, first, 60)
+    await lost(proxy, far.names.adopt(name, second, 60, instead_of=first.run_id))
+    replaced = await far.names.adopt(name, second, 60, instead_of=first.run_id)
+    await lost(proxy, far.names.keep(name, second.run_id, 0))
+    await far.names.keep(name, second.run_id, 0)
+
+    assert (adopted, replaced) == (first, second)
+    assert await stores.names.adopt(name, first, 60) == first

@@ -137,7 +137,8 @@ async def test_what_was_too_little_is_counted_now(limiter: RateLimiter, clock: F
 
     verdict = await limiter.take("acme", [tokens(1000, 1)])
     assert (verdict.allowed, verdict.readings[0].remaining) == (False, 0)
-    assert (verdict.retry_after, verdict.readings[0].reset) == (pytest.approx(40.0), pytest.approx(60.0))
+    assert verdict.retry_after == pytest.approx(40.0)
+    assert verdict.readings[0].reset == pytest.approx(60.0)
 
 
 async def test_what_was_too_much_comes_back_while_it_is_in_the_window(limiter: RateLimiter, clock: FrozenClock) -> None:

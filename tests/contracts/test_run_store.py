@@ -3,81 +3,53 @@
 import asyncio
 import random
 from dataclasses import replace
-from itertools import count
 
 import pytest
 
 from adapters.memory.runs import MemoryRunStore
 from adapters.redis.connection import RedisConnection
 from adapters.redis.keys import RunKeys
-from adapters.redis.runs import RedisRunStore
 from domain.chat import Completion, Usage
 from domain.ports import RunStore
 from domain.runs import (
     NEXT,
-    ULID_ENTROPY,
+    Appended,
     Ending,
     LogSlice,
     Run,
-    RunError,
+    Standing,
     Status,
+    Work,
+    claimed,
     conversation_shard,
+    ended,
     is_terminal,
-    ulid,
     with_shard,
+)
+from tests.contracts.backends import eventually
+from tests.contracts.runs import (
+    CANCELLED,
+    COMPLETED,
+    COMPLETION,
+    ENDINGS,
+    FAILED,
+    WORK,
+    entries,
+    new_run,
+    queued_run,
+    store_on,
 )
 from tests.fakes import FrozenClock
 
 pytestmark = pytest.mark.anyio
 
-_NUMBERS = count(1)
+on_both = pytest.mark.parametrize("backend", ["redis", "cluster"], indirect=True)
+each_ending = pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.status.value)
 
 
 @pytest.fixture
 def store(connection: RedisConnection | None, clock: FrozenClock) -> RunStore:
-    return MemoryRunStore(clock) if connection is None else RedisRunStore(connection)
-
-
-def new_run(status: Status = Status.IN_PROGRESS, *, conversation: str | None = None, user: str = "alice") -> Run:
-    run_id = f"chatcmpl-{ulid(1_800_000_000.0, next(_NUMBERS).to_bytes(ULID_ENTROPY, 'big'))}"
-    if conversation is not None:
-        run_id = with_shard(run_id, conversation_shard("acme", user, conversation))
-    return Run(
-        id=run_id,
-        tenant="acme",
-        group="staff",
-        user=user,
-        answer_id=conversation or run_id,
-        provider="openai",
-        model="gpt-4o-é",
-        created=1_800_000_000,
-        extras=False,
-        conversation=conversation,
-        status=status,
-    )
-
-
-def entries(first: int, last: int) -> list[bytes]:
-    """The entries of these numbers, both included."""
-    return [f'{{"n":{number}}}'.encode() for number in range(first, last + 1)]
-
-
-COMPLETION = Completion(
-    {
-        "choices": [
-            {"index": 0, "message": {"role": "assistant", "content": "Grüß Gott \u2028"}, "finish_reason": "stop"}
-        ]
-    },
-    Usage(7, 3, {"completion_tokens_details": {"reasoning_tokens": 1}}),
-    "gpt-4o-2024-08-06",
-)
-COMPLETED = Ending(Status.COMPLETED, COMPLETION, COMPLETION.usage, charged=10)
-FAILED = Ending(Status.FAILED, error=RunError("PROVIDER_FAILED", "upstream_truncated", "Cut off.", None, 1.5))
-CANCELLED = Ending(Status.CANCELLED, charged=3)
-
-
-def ended(run: Run, ending: Ending) -> Run:
-    return replace(run, status=ending.status, usage=ending.usage, charged=ending.charged, error=ending.error)
+    return store_on(connection, clock)
 
 
 # --- the record ---------------------------------------------------------------------------------------------------
@@ -88,9 +60,9 @@ async def test_an_unknown_run_is_none(store: RunStore) -> None:
 
     appended = await store.append(run.id, 1, 0, [b"x"])
 
-    assert not appended
+    assert appended == Appended(Standing.UNKNOWN)
     assert await store.get(run.id) is None
-    assert await store.claim(run.id) is None
+    assert await store.join(run.id) is None
     assert await store.read(run.id, 0) is None
     assert await store.result(run.id) is None
 
@@ -99,54 +71,68 @@ async def test_an_unknown_run_is_none(store: RunStore) -> None:
     "changes",
     [
         {},
-        {"status": Status.QUEUED, "extras": True, "include_usage": True},
-        {"attempt": 3, "tail": 12, "usage": COMPLETION.usage, "charged": 0, "error": FAILED.error},
-        {"conversation": "conv-1", "status": Status.FAILED, "charged": 12},
+        {"status": Status.QUEUED, "extras": True, "include_usage": True, "queued": True, "fingerprint": "f" * 64},
+        {"attempt": 3, "fence": 5, "tail": 12, "usage": COMPLETION.usage, "charged": 0, "error": FAILED.error},
+        {"conversation": "conv-1", "status": Status.FAILED, "charged": 12, "followers": 3},
+        {"live": False, "restartable": True, "detach_grace": 1.5, "cancelling": True},
+        {"detach_grace": 0.0, "model": "7", "provider": "true", "fingerprint": ""},
+        {"source": "chatcmpl-01JXT21Q0000000000000000G0", "replayed": True},
     ],
 )
-async def test_a_run_comes_back_as_it_was_begun(store: RunStore, changes: dict[str, object]) -> None:
+@pytest.mark.parametrize("work", [WORK, None], ids=["run", "view"])
+async def test_a_run_comes_back_as_it_was_begun(store: RunStore, changes: dict[str, object], work: Work | None) -> None:
     run = replace(new_run(conversation="conv-1"), **{"conversation": None, **changes})  # type: ignore[arg-type] # checked by Run's users
 
-    await store.begin(run)
+    await store.begin(run, work)
 
     assert await store.get(run.id) == run
+    assert await store.read(run.id, 0) == LogSlice(run)
 
 
 async def test_a_run_that_is_begun_again_goes_on(store: RunStore) -> None:
     run = new_run()
-    await store.begin(run)
+    await store.begin(run, WORK)
     await store.append(run.id, 1, 0, entries(1, 2))
 
-    await store.begin(run)
+    await store.begin(run, WORK)
 
     assert await store.get(run.id) == replace(run, tail=2)
 
 
-async def test_of_many_claims_one_gets_the_run(store: RunStore) -> None:
-    run = new_run(Status.QUEUED)
-    await store.begin(run)
+async def test_each_follower_counts(store: RunStore) -> None:
+    run = new_run()
+    await store.begin(run, WORK)
 
-    claims = await asyncio.gather(*(store.claim(run.id) for _ in range(20)))
+    joined = await asyncio.gather(*(store.join(run.id) for _ in range(10)))
+    await store.append(run.id, 1, 0, entries(1, 1), COMPLETED)
+    after = await store.join(run.id)
 
-    assert [claim for claim in claims if claim is not None] == [replace(run, status=Status.IN_PROGRESS)]
+    assert sorted(each.followers for each in joined if each is not None) == [*range(1, 11)]
+    assert after == ended(replace(run, tail=1, followers=11), COMPLETED)
 
 
-@pytest.mark.parametrize("status", [status for status in Status if status is not Status.QUEUED])
-async def test_only_a_queued_run_is_claimed(store: RunStore, status: Status) -> None:
-    run = new_run(status)
-    await store.begin(run)
+async def test_a_run_that_is_read_is_attended_until_the_time_is_over(store: RunStore, clock: FrozenClock) -> None:
+    run, other = new_run(), new_run()
+    await asyncio.gather(store.begin(run, WORK), store.begin(other, WORK))
 
-    claim = await store.claim(run.id)
+    await store.attend(run.id, 0.3)
+    at_once = (await store.attended(run.id), await store.attended(other.id))
+    # Redis lets it lapse by its own clock.
+    clock.advance(0.3)
+    await eventually(lambda: _unattended(store, run.id))
 
-    assert claim is None
-    assert await store.get(run.id) == run
+    assert at_once == (True, False)
+
+
+async def _unattended(store: RunStore, run_id: str) -> bool:
+    return not await store.attended(run_id)
 
 
 async def test_a_conversation_leads_to_its_latest_run(store: RunStore) -> None:
     first, second = new_run(conversation="conv-1"), new_run(conversation="conv-1")
     other = new_run(conversation="conv-1", user="bob")
     for run in (first, second, other):
-        await store.begin(run)
+        await store.begin(run, WORK)
 
     latest = await store.latest("acme", "alice", "conv-1")
 
@@ -165,7 +151,7 @@ async def test_what_is_no_id_is_no_conversation(store: RunStore, conversation: s
 
 async def test_a_reader_gets_exactly_what_it_has_not_seen(store: RunStore) -> None:
     run = new_run()
-    await store.begin(run)
+    await store.begin(run, WORK)
     await store.append(run.id, 1, 0, entries(1, 3))
     await store.append(run.id, 1, 3, entries(4, 12))
 
@@ -177,7 +163,7 @@ async def test_a_reader_gets_exactly_what_it_has_not_seen(store: RunStore) -> No
 
 async def test_a_reader_gets_no_more_than_it_asked_for(store: RunStore) -> None:
     run = new_run()
-    await store.begin(run)
+    await store.begin(run, WORK)
     await store.append(run.id, 1, 0, entries(1, 1500))
 
     short = await store.read(run.id, 3, limit=4)
@@ -192,7 +178,7 @@ async def test_a_reader_gets_no_more_than_it_asked_for(store: RunStore) -> None:
 async def test_entries_are_kept_byte_by_byte(store: RunStore) -> None:
     run = new_run()
     strange = [b"", b"\x00", bytes(range(256)), "\u2028é".encode(), b"x" * 100_000, b"data: [DONE]\n\n"]
-    await store.begin(run)
+    await store.begin(run, WORK)
 
     await store.append(run.id, 1, 0, strange)
 
@@ -201,54 +187,71 @@ async def test_entries_are_kept_byte_by_byte(store: RunStore) -> None:
 
 async def test_an_append_can_be_repeated(store: RunStore) -> None:
     run = new_run()
-    await store.begin(run)
+    await store.begin(run, WORK)
 
     answers = await asyncio.gather(*(store.append(run.id, 1, 0, entries(1, 5)) for _ in range(20)))
 
-    assert all(answers)
+    assert answers == [Appended(Standing.OWNED, 5)] * 20
     assert await store.read(run.id, 0) == LogSlice(replace(run, tail=5), tuple(entries(1, 5)))
 
 
-@pytest.mark.parametrize(
-    ("attempt", "base"),
-    [(1, 3), (1, 100), (0, 2), (2, 2)],
-    ids=["a gap", "a wide gap", "an older attempt", "an attempt that has not been"],
-)
-async def test_an_append_that_does_not_fit_changes_nothing(store: RunStore, attempt: int, base: int) -> None:
+async def test_of_an_append_the_log_takes_what_it_has_not(store: RunStore) -> None:
     run = new_run()
-    await store.begin(run)
+    await store.begin(run, WORK)
+    await store.append(run.id, 1, 0, entries(1, 5))
+
+    answers = [
+        await store.append(run.id, 1, 3, entries(4, 7)),
+        await store.append(run.id, 1, 0, entries(1, 2)),
+        await store.append(run.id, 1, 7, entries(8, 8)),
+    ]
+
+    assert [answer.tail for answer in answers] == [7, 7, 8]
+    assert await store.read(run.id, 0) == LogSlice(replace(run, tail=8), tuple(entries(1, 8)))
+
+
+@pytest.mark.parametrize(
+    ("fence", "base", "standing"),
+    [(1, 3, "behind"), (1, 100, "behind"), (0, 2, "lost"), (2, 2, "lost"), (2, 9, "lost")],
+    ids=["a gap", "a wide gap", "an older owner", "an owner that has not been", "a gap of another's"],
+)
+async def test_an_append_that_does_not_fit_changes_nothing(
+    store: RunStore, fence: int, base: int, standing: str
+) -> None:
+    run = new_run()
+    await store.begin(run, WORK)
     await store.append(run.id, 1, 0, entries(1, 2))
 
-    plain = await store.append(run.id, attempt, base, entries(base + 1, base + 2))
-    final = await store.append(run.id, attempt, base, entries(base + 1, base + 2), COMPLETED)
+    plain = await store.append(run.id, fence, base, entries(base + 1, base + 2))
+    final = await store.append(run.id, fence, base, entries(base + 1, base + 2), COMPLETED)
 
-    assert (plain, final) == (False, False)
+    assert (plain, final) == (Appended(Standing(standing), 2), Appended(Standing(standing), 2))
     assert await store.read(run.id, 0) == LogSlice(replace(run, tail=2), tuple(entries(1, 2)))
     assert await store.result(run.id) is None
 
 
 async def test_nothing_is_said_in_a_run_that_waits(store: RunStore) -> None:
     run = new_run(Status.QUEUED)
-    await store.begin(run)
+    await store.begin(run, WORK)
 
-    appended = await store.append(run.id, 1, 0, entries(1, 1))
+    appended = await store.append(run.id, 0, 0, entries(1, 1))
 
-    assert not appended
+    assert appended == Appended(Standing.LOST)
     assert await store.get(run.id) == run
 
 
 # --- the ending ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ending", [COMPLETED, FAILED, CANCELLED], ids=lambda ending: ending.status.value)
+@each_ending
 async def test_an_ending_comes_with_the_last_entries(store: RunStore, ending: Ending) -> None:
     run = new_run()
-    await store.begin(run)
+    await store.begin(run, WORK)
     await store.append(run.id, 1, 0, entries(1, 2))
 
-    accepted = await store.append(run.id, 1, 2, entries(3, 4), ending)
+    appended = await store.append(run.id, 1, 2, entries(3, 4), ending)
 
-    assert accepted
+    assert appended == Appended(Standing.OWNED, 4)
     assert await store.read(run.id, 2) == LogSlice(ended(replace(run, tail=4), ending), tuple(entries(3, 4)))
     assert await store.get(run.id) == ended(replace(run, tail=4), ending)
     assert await store.result(run.id) == ending.completion
@@ -256,56 +259,81 @@ async def test_an_ending_comes_with_the_last_entries(store: RunStore, ending: En
 
 async def test_an_ending_can_be_repeated(store: RunStore) -> None:
     run = new_run()
-    await store.begin(run)
+    await store.begin(run, WORK)
 
     answers = await asyncio.gather(*(store.append(run.id, 1, 0, entries(1, 2), COMPLETED) for _ in range(20)))
 
-    assert all(answers)
+    assert answers == [Appended(Standing.OWNED, 2)] * 20
     assert await store.get(run.id) == ended(replace(run, tail=2), COMPLETED)
+
+
+async def test_an_ending_that_was_cancelling_can_be_repeated(store: RunStore) -> None:
+    run = new_run()
+    await store.begin(run, WORK)
+    await store.cancel(run.id)
+
+    answers = [await store.append(run.id, 1, 0, (), CANCELLED) for _ in range(2)]
+
+    assert answers == [Appended(Standing.CANCELLING)] * 2
+
+
+@on_both
+async def test_the_work_is_gone_when_the_run_has_ended(store: RunStore, connection: RedisConnection) -> None:
+    run = new_run()
+    await store.begin(run, WORK)
+
+    there = await connection.command("EXISTS", RunKeys.of(run.id).request)
+    await store.append(run.id, 1, 0, (), COMPLETED)
+
+    assert there == 1
+    assert await connection.command("EXISTS", RunKeys.of(run.id).request) == 0
 
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_of_different_endings_one_counts(store: RunStore, seed: int) -> None:
     run = new_run()
-    await store.begin(run)
+    await store.begin(run, WORK)
     endings = random.Random(seed).sample([COMPLETED, FAILED, CANCELLED, replace(CANCELLED, charged=4)], 4)
 
     answers = await asyncio.gather(*(store.append(run.id, 1, 0, (), ending) for ending in endings))
 
-    assert sorted(answers) == [False, False, False, True]
-    assert await store.get(run.id) == ended(run, endings[answers.index(True)])
-    assert await store.result(run.id) == endings[answers.index(True)].completion
+    standings = [answer.standing for answer in answers]
+    winner = endings[standings.index(Standing.OWNED)]
+    assert standings.count(Standing.LOST) == 3
+    assert await store.get(run.id) == ended(run, winner)
+    assert await store.result(run.id) == winner.completion
 
 
 async def test_nothing_is_said_after_the_ending(store: RunStore) -> None:
     run = new_run()
-    await store.begin(run)
+    await store.begin(run, WORK)
     await store.append(run.id, 1, 0, entries(1, 2), COMPLETED)
 
     more = await store.append(run.id, 1, 2, entries(3, 3))
     more_and_the_end = await store.append(run.id, 1, 2, entries(3, 3), COMPLETED)
     again = await store.append(run.id, 1, 0, entries(1, 2))
 
-    assert (more, more_and_the_end, again) == (False, False, False)
+    assert [more, more_and_the_end, again] == [Appended(Standing.LOST, 2)] * 3
     assert await store.read(run.id, 0) == LogSlice(ended(replace(run, tail=2), COMPLETED), tuple(entries(1, 2)))
 
 
 @pytest.mark.parametrize("status", Status)
-@pytest.mark.parametrize("ending", [COMPLETED, FAILED, CANCELLED], ids=lambda ending: ending.status.value)
+@each_ending
 async def test_a_run_ends_only_as_its_state_allows(store: RunStore, status: Status, ending: Ending) -> None:
     run = new_run(status)
-    await store.begin(run)
+    await store.begin(run, WORK)
 
-    accepted = await store.append(run.id, 1, 0, (), ending)
+    appended = await store.append(run.id, run.fence, 0, (), ending)
 
-    assert accepted == (ending.status in NEXT[status])
+    accepted = ending.status in NEXT[status]
+    assert appended == Appended(Standing.OWNED if accepted else Standing.LOST)
     assert await store.get(run.id) == (ended(run, ending) if accepted else run)
 
 
 async def test_what_the_caller_keeps_is_not_what_the_store_keeps(store: RunStore) -> None:
     run = new_run()
     completion = Completion({"choices": [{"index": 0, "message": {"content": "said"}}]}, Usage(1, 1, {"a": {"b": 1}}))
-    await store.begin(run)
+    await store.begin(run, WORK)
     await store.append(run.id, 1, 0, (), Ending(Status.COMPLETED, completion, completion.usage))
 
     for held in (completion, await store.result(run.id)):
@@ -319,7 +347,7 @@ async def test_what_the_caller_keeps_is_not_what_the_store_keeps(store: RunStore
 
 async def test_the_log_lapses_sooner_than_its_record(clock: FrozenClock) -> None:
     store, run = MemoryRunStore(clock), new_run(conversation="conv-1")
-    await store.begin(run)
+    await store.begin(run, WORK)
     await store.append(run.id, 1, 0, entries(1, 2), COMPLETED)
 
     clock.advance(900.0)
@@ -331,10 +359,10 @@ async def test_the_log_lapses_sooner_than_its_record(clock: FrozenClock) -> None
     assert await store.result(run.id) is None
 
 
-@pytest.mark.parametrize("backend", ["redis", "cluster"], indirect=True)
+@on_both
 async def test_a_log_that_lost_its_beginning_has_no_entries(store: RunStore, connection: RedisConnection) -> None:
     run = new_run()
-    await store.begin(run)
+    await store.begin(run, WORK)
     await store.append(run.id, 1, 0, entries(1, 9))
 
     await connection.command("XTRIM", RunKeys.of(run.id).log, "MAXLEN", 3)
@@ -343,7 +371,7 @@ async def test_a_log_that_lost_its_beginning_has_no_entries(store: RunStore, con
     assert [len(part.entries) for part in slices if part is not None] == [0, 0, 3]
 
 
-@pytest.mark.parametrize("backend", ["redis", "cluster"], indirect=True)
+@on_both
 async def test_a_run_outside_the_shard_of_its_conversation_is_refused(store: RunStore) -> None:
     run = new_run(conversation="conv-1")
     shard = conversation_shard("acme", "alice", "conv-1")
@@ -360,32 +388,42 @@ async def test_a_run_outside_the_shard_of_its_conversation_is_refused(store: Run
 @pytest.mark.parametrize("seed", range(20))
 async def test_a_random_walk_keeps_one_log_and_one_ending(store: RunStore, seed: int) -> None:
     dice = random.Random(seed)
-    run, log = new_run(dice.choice([Status.QUEUED, Status.IN_PROGRESS])), list[bytes]()
-    await store.begin(run)
+    run, log = dice.choice([queued_run(), new_run(shard=3)]), list[bytes]()
+    await store.begin(run, WORK)
 
     for _ in range(60):
         if dice.random() < 0.1:
-            claimed = await store.claim(run.id)
-            assert (claimed is not None) == (run.status is Status.QUEUED)
-            run = claimed or run
+            claim = await store.take(3)
+            assert (claim is not None) == (run.status is Status.QUEUED)
+            run = claimed(run) if claim is not None else run
             continue
-        attempt = dice.choice([1, 1, 1, 1, 0, 2])
+        fence = run.fence + dice.choice([0, 0, 0, 0, -1, 1])
         base = max(0, len(log) + dice.choice([0, 0, 0, -1, -3, 1, 2]))
         said = entries(base + 1, base + dice.randint(0, 4))
-        ending = dice.choice([COMPLETED, FAILED, CANCELLED]) if dice.random() < 0.08 else None
-        fits = attempt == run.attempt and base <= len(log)
-        new = said[len(log) - base :] if fits else []
-        if ending is None:
-            expected = fits and run.status is Status.IN_PROGRESS
-        elif fits and ending.status in NEXT[run.status]:
-            expected, run = True, ended(run, ending)
-        else:
-            expected = fits and is_terminal(run.status) and run == ended(run, ending) and not new
-            new = []
+        ending = dice.choice(ENDINGS) if dice.random() < 0.08 else None
+        expected, run, new = told(run, log, fence, base, said, ending)
 
-        assert await store.append(run.id, attempt, base, said, ending) == expected
-        if expected:
-            log += new
-            run = replace(run, tail=len(log))
+        appended = await store.append(run.id, fence, base, said, ending)
+
+        log += new
+        run = replace(run, tail=len(log))
+        assert appended == Appended(expected, len(log))
         after = dice.randint(0, len(log) + 1)
         assert await store.read(run.id, after) == LogSlice(run, tuple(log[after:]))
+
+
+def told(
+    run: Run, log: list[bytes], fence: int, base: int, said: list[bytes], ending: Ending | None
+) -> tuple[Standing, Run, list[bytes]]:
+    """What becomes of an append: how it is answered, the run, and what is new in the log."""
+    if fence != run.fence:
+        return Standing.LOST, run, []
+    if base > len(log):
+        return Standing.BEHIND, run, []
+    new = said[len(log) - base :]
+    if ending is None:
+        return (Standing.OWNED, run, new) if run.status is Status.IN_PROGRESS else (Standing.LOST, run, [])
+    if ending.status in NEXT[run.status]:
+        return Standing.OWNED, ended(run, ending), new
+    repeated = is_terminal(run.status) and run == ended(run, ending) and not new
+    return Standing.OWNED if repeated else Standing.LOST, run, []

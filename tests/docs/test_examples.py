@@ -51,7 +51,7 @@ def test_a_curl_command_is_for_a_path_that_exists_and_sends_what_it_takes(comman
     path = urlsplit(next(word for word in words if word.startswith("http"))).path
     body = words[words.index("-d") + 1] if "-d" in words else None
 
-    serves("POST" if body is not None else "GET", path)
+    serves("POST" if body is not None or "POST" in words else "GET", path)
 
     if body is not None:
         parse(json.loads(body), fields_of(path))

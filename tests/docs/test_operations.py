@@ -9,12 +9,12 @@ from adapters.auth.jwks import JwksCache
 from adapters.journal.lines import line_of
 from adapters.redis import keys
 from adapters.redis.dependency import RedisDependency
-from adapters.redis.keys import AccountKeys, RunKeys
+from adapters.redis.keys import AccountKeys, RunKeys, ShardKeys
 from config.composition import build
 from config.settings import Settings
 from domain import facts
 from domain.facts import Fact
-from domain.ports import Account
+from domain.ledger import Account
 from entrypoints.cli import EX_CONFIG, EX_UNAVAILABLE
 from tests.docs.pages import Row, codes, page
 
@@ -27,7 +27,9 @@ FACTS: tuple[Fact, ...] = (
     facts.CompletionRequested("acme", "job-1"),
     facts.RequestServed("req-1", "GET", "/healthz", 200, 1.0),
     facts.RunEnded("job-1", "acme", "openai", "gpt-4o", "completed", 1.0, 10),
+    facts.RunEnded("job-1", "acme", "openai", "gpt-4o", "cancelled", 1.0, 10, "completion_cancelled"),
     facts.RunEnded("job-1", "acme", "openai", "gpt-4o", "failed", 1.0, 0, "provider_error", "status 500"),
+    facts.RunRequeued("job-1", "acme", 1, "worker_lost"),
     facts.SettlementFailed("job-1", "acme", 10),
     facts.RecordFailed("job-1", "acme"),
     facts.Unexpected("run", ValueError(), "req-1"),
@@ -73,16 +75,17 @@ def test_every_key_in_redis_is_documented() -> None:
     table = OPERATIONS.section("Redis").rows("key", "kept")
     account = AccountKeys.of(Account("tenantId", "group_id", "userId"))
     run_id = "chatcmpl-01KCZ6V8XWQ3T5R7Y9ABCDEFGH"
-    run = RunKeys.of(run_id)
+    run, shard = RunKeys.of(run_id), ShardKeys.of(0)
 
     used = [
         keys.tenant("tenantId"),
         account.balance,
         account.holds,
         account.closed("run"),
-        run.record,
-        run.log,
-        run.result,
+        *(getattr(run, field.name) for field in fields(run)),
+        *(getattr(shard, field.name) for field in fields(shard)),
+        keys.name("0" * 64),
+        keys.WORKERS,
     ]
     used += [keys.meter("tenantId", meter) for meter in ("rpm", "tpm")]
 
@@ -100,7 +103,7 @@ def test_every_exit_status_is_documented() -> None:
 def generic(key: str, run_id: str) -> str:
     """A key as the table writes it."""
     if "run:" in key:
-        return f"{{run:<shard>}}{key.partition('}')[2]}".replace(run_id, "<run id>")
+        return f"{{run:<shard>}}{key.partition('}')[2]}".replace(run_id, "<run id>").replace("0" * 64, "<digest>")
     if key.startswith("{tokens"):
         return f"{{tokens:...}}{key.partition('}')[2]}".replace(":run", ":<run id>")
     for name in ("tenantId", "group_id", "userId"):

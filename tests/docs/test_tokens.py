@@ -8,7 +8,7 @@ from domain import tokens
 from domain.chat import ChatRequest
 from domain.errors import InsufficientTokens
 from domain.images import TYPICAL_SIZE
-from domain.ports import Account
+from domain.ledger import Account
 from domain.tokens import TokenPolicy
 from tests.builders import a_request, user
 from tests.docs.pages import Row, only_code, page

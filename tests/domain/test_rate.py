@@ -27,13 +27,14 @@ windows = st.sampled_from((0.05, 1.0, 10.0, 60.0, 3600.0))
 def walks(draw: st.DrawFn, most: int = 1) -> tuple[Allowance, list[Asked]]:
     """An allowance, and requests of it, none larger than ``most`` times the allowance."""
     allowance = Allowance(draw(limits), draw(windows))
-    pauses = st.integers(0, 1_500).map(lambda thousandths: thousandths / 1000 * allowance.window)
-    short = pauses.map(lambda pause: pause / 60)
+    # In microseconds, as a server tells the time.
+    window = micros(allowance.window)
+    pauses, short = st.integers(0, window * 3 // 2), st.integers(0, window // 40)
     steps = draw(
         st.lists(st.tuples(st.one_of(short, pauses), st.integers(0, most * allowance.limit)), min_size=1, max_size=40)
     )
-    times = accumulate((pause for pause, _ in steps), initial=NOW)
-    return allowance, list(zip(times, (cost for _, cost in steps), strict=False))
+    times = accumulate((pause for pause, _ in steps), initial=micros(NOW))
+    return allowance, list(zip((time / 1e6 for time in times), (cost for _, cost in steps), strict=False))
 
 
 def take(meter: Meter, charge: Charge, now: float) -> tuple[Meter, Verdict]:

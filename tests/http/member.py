@@ -68,3 +68,9 @@ class Member:
         self, surface: Surface, run_id: str, *, headers: Mapping[str, str] | None = None, **query: str
     ) -> httpx.Response:
         return await self.get(surface, f"/v1/chat/completions/{run_id}", headers=headers, **query)
+
+    async def cancel(
+        self, surface: Surface, run_id: str, *, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        path = f"{surface.path(self.tenant)}/{run_id}/cancel"
+        return await self.replica.client.post(path, headers={**self.headers(surface), **(headers or {})})

@@ -16,7 +16,7 @@ from sanic.http.constants import HTTP
 from config.composition import build, minting
 from config.container import Container
 from config.settings import Settings
-from domain.ports import Account
+from domain.ledger import Account
 from domain.providers import ProviderSpec
 from entrypoints.http.assembly import assemble
 from tests.provider.process import ProviderProcess

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from domain.ports import Account
+from domain.ledger import Account
 from tests.http.frames import Stream, read_stream
 from tests.http.log import Log
 from tests.http.member import Member

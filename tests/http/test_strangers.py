@@ -1,6 +1,8 @@
 """Whose a run is: another's is as unknown as one that never was, down to the last byte."""
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeAlias
 
 import httpx
 import pytest
@@ -9,7 +11,10 @@ from tests.http.member import Member
 from tests.http.replica import Replica
 from tests.http.surfaces import GROUP, PROVIDER, SURFACES, TENANT, Surface
 from tests.http.told import told
+from tests.http.wire import asking
+from tests.provider.process import ProviderProcess
 
+Ask: TypeAlias = Callable[[Member, Surface, str], Awaitable[httpx.Response]]
 NEVER_WAS = "chatcmpl-01JXW3DR0000000000000000G0"
 #: What can be asked of a run.
 QUESTIONS: tuple[dict[str, Any], ...] = (
@@ -27,23 +32,59 @@ def masked(answer: httpx.Response) -> tuple[int, list[tuple[str, str]], bytes]:
     return answer.status_code, sorted(headers), answer.content
 
 
-@pytest.mark.parametrize("query", QUESTIONS, ids=str)
+async def fetch(member: Member, surface: Surface, run_id: str, **query: str) -> httpx.Response:
+    return await member.fetch(surface, run_id, **query)
+
+
+async def cancel(member: Member, surface: Surface, run_id: str) -> httpx.Response:
+    return await member.cancel(surface, run_id)
+
+
+async def go_on(member: Member, surface: Surface, run_id: str, place: str = "1-1") -> httpx.Response:
+    return await member.post(surface, headers={"Last-Event-ID": f"{run_id}:{place}"}, stream=True)
+
+
+#: All that can be asked of a run.
+WAYS: dict[str, Ask] = {
+    **{f"GET {query}": partial(fetch, **query) for query in QUESTIONS},
+    "cancel": cancel,
+    "POST": go_on,
+    "POST ahead": partial(go_on, place="1-999"),
+    "POST of another attempt": partial(go_on, place="9-1"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("surface", SURFACES, ids=str)
 async def test_anothers_run_is_as_unknown_as_one_that_never_was(
-    replica: Replica, member: Member, surface: Surface, query: dict[str, Any]
+    replica: Replica, member: Member, surface: Surface, way: Ask
 ) -> None:
     bob = Member(replica, member.tenant, user="bob")
     elsewhere = Member(replica, await replica.add_tenant(), user="ann")
-    run_id = (await member.whole(surface)).headers["x-completion-id"]
+    run_id = (await member.stream(surface)).run_id
 
-    unknown = await bob.fetch(surface, NEVER_WAS, **query)
-    of_another_user = await bob.fetch(surface, run_id, **query)
-    of_another_tenant = await elsewhere.fetch(surface, run_id, **query)
+    unknown = await way(bob, surface, NEVER_WAS)
+    of_another_user = await way(bob, surface, run_id)
+    of_another_tenant = await way(elsewhere, surface, run_id)
 
     assert masked(of_another_user) == masked(unknown)
     assert masked(of_another_tenant) == masked(unknown)
     assert (told(unknown, surface).status, told(unknown, surface).code) == (404, "completion_not_found")
     assert told(unknown, surface).message == "No such completion"
+
+
+@pytest.mark.parametrize("surface", SURFACES, ids=str)
+async def test_nobody_cancels_anothers_run(
+    replica: Replica, member: Member, provider: ProviderProcess, surface: Surface
+) -> None:
+    async with asking(member, surface, model="stall-n2", stream=True) as wire:
+        await wire.read_head()
+        await wire.read_until(b"w1")
+
+        await Member(replica, member.tenant, user="bob").cancel(surface, wire.run_id)
+
+        assert (await member.fetch(surface, wire.run_id)).json()["status"] == "in_progress"
+        assert not provider.requests()[0].disconnected
 
 
 @pytest.mark.parametrize(
@@ -54,6 +95,14 @@ async def test_what_is_no_id_of_a_run_is_an_unknown_completion(member: Member, n
 
     assert told(answer, TENANT).status in (404, 405)
     assert told(answer, TENANT).code in ("completion_not_found", "method_not_supported")
+
+
+@pytest.mark.parametrize("name", ["job-1", "x" * 200, "%00", "..%2f..", "💥", "conv-1", NEVER_WAS.lower()])
+@pytest.mark.parametrize("surface", SURFACES, ids=str)
+async def test_what_is_no_id_of_a_run_cannot_be_cancelled(member: Member, surface: Surface, name: str) -> None:
+    answer = await member.cancel(surface, name)
+
+    assert (told(answer, surface).status, told(answer, surface).code) == (404, "completion_not_found")
 
 
 @pytest.mark.parametrize("prefer", [None, "wait=60"])

@@ -1,7 +1,7 @@
 """HTTP byte by byte, for what a well-behaved client does not show: comments, unfinished bodies, leaving early."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +29,11 @@ class Wire:
         async with asyncio.timeout(DEADLINE):
             self.head = await self.reader.readuntil(b"\r\n\r\n")
         return self.head
+
+    @property
+    def run_id(self) -> str:
+        """The run that the head names, once it was read."""
+        return self.head.split(b"X-Completion-Id: ")[1].split(b"\r\n")[0].decode()
 
     async def read_until(self, mark: bytes, times: int = 1) -> bytes:
         """The body up to the moment in which it has ``mark`` so many times, or has ended."""
@@ -60,10 +65,13 @@ class Wire:
 
 
 @asynccontextmanager
-async def asking(member: Member, surface: Surface, **fields: Any) -> AsyncIterator[Wire]:
-    """A connection on which this was asked and nothing was read yet."""
+async def asking(
+    member: Member, surface: Surface, *, more: Mapping[str, str] | None = None, **fields: Any
+) -> AsyncIterator[Wire]:
+    """A connection on which this was asked, with these further headers, and nothing was read yet."""
     content = orjson.dumps(member.body(surface, **fields))
-    headers = {"Host": "test", **JSON, **member.headers(surface), "Content-Length": str(len(content))}
+    given = {"Host": "test", **JSON, **member.headers(surface), **(more or {})}
+    headers = {**given, "Content-Length": str(len(content))}
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     reader, writer = await asyncio.open_connection("127.0.0.1", member.replica.port)
     writer.write(f"POST {surface.path(member.tenant)} HTTP/1.1\r\n{head}\r\n".encode() + content)

@@ -18,7 +18,7 @@ from domain.errors import (
     TenantMisconfigured,
 )
 from domain.images import ImageRule
-from domain.ports import Hold
+from domain.ledger import Hold
 from domain.tenants import Caller, Group
 from domain.tokens import TYPICAL_COMPLETION, TokenPolicy
 from tests.builders import (

@@ -196,7 +196,7 @@ async def test_entries_that_keep_coming_do_not_prolong_the_wait() -> None:
     async def talk() -> None:
         while True:
             tail.extend([b"."])
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
 
     talking = asyncio.ensure_future(talk())
     with anyio.fail_after(10):

@@ -1,67 +1,168 @@
--- An account: its balance, and beside it the holds. The hash of holds maps an id to '<amount>:<lapse, Unix ms>'. Ids
--- have no colon, so two fields cannot be mistaken for one: ':held', the sum, and ':next', before which none lapses.
+-- An account: its balance, and beside it the holds and the history. KEYS[1] to KEYS[3] are these three in every script
+-- of the ledger, and ARGV[1] to ARGV[4]: now, how many entries to keep, how long to remember what ended in ms, how long
+-- to keep a passing account in ms.
+--
+-- The hash of holds maps an id to '<amount>:<lapse, Unix ms>:<used>'. Ids have no colon, so three fields cannot be
+-- mistaken for one: ':held', the sum; ':next', before which none lapses, 0 where none is open; ':balance', what the
+-- ledger last wrote or found, empty without a record.
+--
+-- A script validates its arguments, looks, does its work on the account, and finishes, which writes what has changed.
 
--- The balance: nil where there is no record, false where somebody set what is no integer.
-local function read_balance(key)
-  local text = redis.call('GET', key)
-  if text then
-    return integer(text) or false
-  end
+local now_ms = math.floor(clock(ARGV[1]) * 1000)
+local kept, remembered_ms, passing_ms = integers(2, 4)
+-- An entry is numbered by the server, which never goes back; only a test's clock names the time itself.
+local entry_id = ARGV[1] == '' and '*' or digits(now_ms) .. '-*'
+
+local function bounded(number)
+  return math.max(-MAX, math.min(number, MAX))
 end
 
--- Amount and lapse of a hold; nil where the text is none.
+-- What remembers how a hold has ended. In the slot of the others, since the balance's name is its tag.
+local function closed_key(id)
+  return '{' .. KEYS[1] .. '}:closed:' .. id
+end
+
+-- Amount and charge of a hold that has ended, and whether it lapsed, so that the rest of its cost can still be charged;
+-- nil where it has not ended.
+local function read_closed(id)
+  local text = redis.call('GET', closed_key(id)) or ''
+  local amount, charged, lapsed = string.match(text, '^(%d+):?(%d*):?(L?)$')
+  return tonumber(amount), amount and (tonumber(charged) or 0), lapsed == 'L'
+end
+
+local function write_closed(id, amount, charged, state)
+  local text = digits(amount) .. ':' .. digits(charged) .. (state or '')
+  redis.call('SET', closed_key(id), text, 'PX', digits(remembered_ms))
+end
+
+-- Amount, lapse and what was used of a hold; nil where the text is none.
 local function split(text)
-  local amount, lapse = string.match(text or '', '^(%d+):(%d+)$')
-  return tonumber(amount), tonumber(lapse)
+  local amount, lapse, used = string.match(text or '', '^(%d+):(%d+):?(%d*)$')
+  return tonumber(amount), tonumber(lapse), amount and (tonumber(used) or 0)
 end
 
-local function write_sum(key, held, next_lapse)
-  if next_lapse then
-    redis.call('HSET', key, ':held', digits(held), ':next', digits(next_lapse))
-  else
-    redis.call('DEL', key)
-  end
+local function join(amount, lapse, used)
+  return digits(amount) .. ':' .. digits(lapse) .. ':' .. digits(used)
 end
 
--- The sum of the open holds, and the next lapse, nil where none is open. Forgets what has lapsed, which takes a look at
--- all of them only when one may have.
-local function read_holds(key, now_ms)
-  local sum = redis.call('HMGET', key, ':held', ':next')
-  local held, next_lapse = tonumber(sum[1] or 0), tonumber(sum[2])
-  if not next_lapse or now_ms < next_lapse then
-    return held, next_lapse
+-- Adds to the history what was done, with what is there after it.
+local function append(account, kind, operation, amount)
+  redis.call(
+    'XADD', KEYS[3], 'MAXLEN', '~', digits(kept), entry_id, 'kind', kind, 'operation', operation,
+    'amount', digits(bounded(amount)), 'balance', digits(account.balance or 0), 'held', digits(account.held)
+  )
+  account.changed = true
+end
+
+-- Records that somebody else set the balance, or deleted it. The entry before gives it an id of its own.
+local function notice(account, known)
+  local found, expected = account.balance or 0, known or 0
+  if found ~= expected then
+    local last = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', '1')[1]
+    append(account, 'adjust', 'set:' .. (last and last[1] or '0-0'), found - expected)
   end
-  held, next_lapse = 0, nil
-  local fields = redis.call('HGETALL', key)
+  account.changed = account.changed or account.balance ~= known
+end
+
+local function charge(account, tokens)
+  account.balance = math.max((account.balance or 0) - tokens, -MAX)
+end
+
+-- Charges the holds whose time is over what they have used, the earliest first.
+local function lapse(account)
+  local fields = redis.call('HGETALL', KEYS[2])
+  local over, next_lapse = {}, 0
   for place = 1, #fields, 2 do
-    local amount, lapse = split(fields[place + 1])
-    if amount and lapse > now_ms then
-      held = held + amount
-      next_lapse = math.min(next_lapse or lapse, lapse)
+    local amount, at, used = split(fields[place + 1])
+    if amount and at <= now_ms then
+      over[#over + 1] = {id = fields[place], amount = amount, at = at, charge = math.min(used, amount)}
     elseif amount then
-      redis.call('HDEL', key, fields[place])
+      next_lapse = next_lapse == 0 and at or math.min(next_lapse, at)
     end
   end
-  write_sum(key, held, next_lapse)
-  return held, next_lapse
-end
-
--- Ends a hold at its cost, which it returns, and remembers both; one that was never made can no longer be made.
-local function close(holds, closed, id, cost, now_ms, remembered_ms)
-  local held, next_lapse = read_holds(holds, now_ms)
-  local amount = split(redis.call('HGET', holds, id))
-  if amount then
-    redis.call('HDEL', holds, id)
-    held = held - amount
-    -- No hold is of nothing, so a sum of nothing is no hold.
-    write_sum(holds, held, held > 0 and next_lapse or nil)
+  table.sort(over, function(one, other)
+    return one.at < other.at or one.at == other.at and one.id < other.id
+  end)
+  account.next_lapse, account.changed = next_lapse, true
+  for _, hold in ipairs(over) do
+    account.held = account.held - hold.amount
+    if hold.charge > 0 then
+      charge(account, hold.charge)
+    end
+    append(account, 'lapse', hold.id, hold.charge)
+    redis.call('HDEL', KEYS[2], hold.id)
+    write_closed(hold.id, hold.amount, hold.charge, ':L')
   end
-  redis.call('SET', closed, digits(amount or 0) .. ':' .. digits(cost), 'PX', digits(remembered_ms))
-  return cost
 end
 
--- Amount and cost of a hold that has ended; nil where it has not.
-local function read_closed(closed)
-  local amount, cost = string.match(redis.call('GET', closed) or '', '^(%d+):?(%d*)$')
-  return tonumber(amount), amount and (tonumber(cost) or 0)
+-- The account, after what an operator and the time have done to it was recorded; nil where the balance is no integer,
+-- and then nothing is written. Its balance is nil without a record.
+local function look()
+  local text = redis.call('GET', KEYS[1])
+  local balance = integer(text)
+  if text and not balance then
+    return nil
+  end
+  local beside = redis.call('HMGET', KEYS[2], ':held', ':next', ':balance')
+  local account = {
+    balance = balance, written = balance, held = tonumber(beside[1] or 0), next_lapse = tonumber(beside[2] or 0),
+  }
+  notice(account, integer(beside[3]))
+  if account.next_lapse > 0 and account.next_lapse <= now_ms then
+    lapse(account)
+  end
+  return account
+end
+
+-- Lets a key beside the balance live as long as the balance; without one, as long as a passing account does.
+local function align(key, until_ms)
+  local own_ms = redis.call('PEXPIRETIME', key)
+  if own_ms == -2 or own_ms == until_ms then
+    return
+  end
+  if until_ms >= 0 then
+    redis.call('PEXPIREAT', key, digits(until_ms))
+  elseif until_ms == -1 then
+    redis.call('PERSIST', key)
+  elseif own_ms == -1 then
+    redis.call('PEXPIRE', key, digits(passing_ms))
+  end
+end
+
+-- Writes the balance. A new record is passing, unless it is said to be lasting.
+local function write_balance(account)
+  local text = digits(account.balance)
+  if account.lasting then
+    redis.call('SET', KEYS[1], text)
+  elseif account.written then
+    redis.call('SET', KEYS[1], text, 'KEEPTTL')
+  else
+    redis.call('SET', KEYS[1], text, 'PX', digits(passing_ms))
+  end
+end
+
+-- Writes what has changed of an account, and returns the reply.
+local function finish(account, ...)
+  if not account.changed then
+    return {...}
+  end
+  if account.balance and (account.lasting or account.balance ~= account.written) then
+    write_balance(account)
+  end
+  if account.balance or account.held > 0 then
+    local balance = account.balance and digits(account.balance) or ''
+    local held, next_lapse = digits(account.held), digits(account.held > 0 and account.next_lapse or 0)
+    redis.call('HSET', KEYS[2], ':held', held, ':next', next_lapse, ':balance', balance)
+  else
+    redis.call('DEL', KEYS[2])
+  end
+  local until_ms = redis.call('PEXPIRETIME', KEYS[1])
+  align(KEYS[2], until_ms)
+  align(KEYS[3], until_ms)
+  return {...}
+end
+
+-- The same, with balance and holds: what is available is for the reader to reckon, who has integers of any width.
+local function finish_with_balance(account, answer)
+  return finish(account, answer, digits(account.balance or 0), digits(account.held))
 end

@@ -1,13 +1,9 @@
 #!lua flags=allow-oom
--- Tells the balance less its open holds: Ledger.available, as MemoryLedger.available.
+-- Tells the balance and its open holds: Ledger.available, as MemoryLedger.available.
 -- with: integers clock ledger/account
--- KEYS: balance, holds
--- ARGV: now
--- Returns {'OK', available} or {'UNUSABLE', 0}.
+-- KEYS: balance, holds, history
+-- ARGV: as in account.lua
+-- Returns {'OK', balance, held} or {'UNUSABLE'}.
 
-local balance = read_balance(KEYS[1])
-if balance == false then
-  return {'UNUSABLE', 0}
-end
-local held = read_holds(KEYS[2], math.floor(clock(ARGV[1]) * 1000))
-return {'OK', (balance or 0) - held}
+local account = look()
+return account and finish_with_balance(account, 'OK') or {'UNUSABLE'}

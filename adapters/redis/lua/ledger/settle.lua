@@ -1,25 +1,34 @@
 #!lua flags=allow-oom
 -- Takes what a run cost from its balance and ends its hold, once: Ledger.settle, as MemoryLedger.settle.
 -- with: integers clock ledger/account
--- KEYS: balance, holds, closed
--- ARGV: now, id, cost, how long to remember the hold in ms, how long to keep a new record in ms
--- Returns {'OK', what was charged} or {'UNUSABLE', 0}.
+-- KEYS: balance, holds, history
+-- ARGV: as in account.lua; id, cost
+-- Returns {'OK', what was charged in all} or {'UNUSABLE'}.
 
-local now_ms = math.floor(clock(ARGV[1]) * 1000)
-local cost, remembered_ms, record_ms = integers(3, 5)
-local _, charged = read_closed(KEYS[3])
-if charged then
-  return {'OK', charged}
+local id = ARGV[5]
+local cost = integers(6, 6)
+if cost < 0 then
+  return redis.error_reply('EINVAL nothing costs less than nothing')
 end
-local record = read_balance(KEYS[1])
-if record == false then
-  return {'UNUSABLE', 0}
+local account = look()
+if not account then
+  return {'UNUSABLE'}
+end
+local amount, already, lapsed = read_closed(id)
+if amount and not lapsed then
+  return finish(account, 'OK', digits(already))
+end
+if not amount then
+  already = 0
+  amount = split(redis.call('HGET', KEYS[2], id))
+  if amount then
+    redis.call('HDEL', KEYS[2], id)
+    account.held = account.held - amount
+  end
 end
 
-local balance = digits(math.max((record or 0) - cost, -MAX))
-if record then
-  redis.call('SET', KEYS[1], balance, 'KEEPTTL')
-else
-  redis.call('SET', KEYS[1], balance, 'PX', digits(record_ms))
-end
-return {'OK', close(KEYS[2], KEYS[3], ARGV[2], cost, now_ms, remembered_ms)}
+local rest = math.max(cost - already, 0)
+charge(account, rest)
+append(account, 'settle', id, rest)
+write_closed(id, amount or 0, already + rest)
+return finish(account, 'OK', digits(already + rest))

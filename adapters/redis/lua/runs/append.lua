@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Adds entries to a run's log and may end it: RunStore.append, as MemoryRunStore.append.
--- with: integers clock runs/leases runs/queue runs/bell
+-- with: integers clock runs/leases runs/leave runs/bell
 -- KEYS: record, log, leases, and with an ending: request, result, ready, turns
 -- ARGV: now, id, fence, base, the lease in ms, how long to keep record and result in ms, the same for the log of a run
 --   that has ended, the states that this may happen in (separated by spaces), then the new status, usage, charged,
@@ -8,15 +8,12 @@
 -- Returns what Standing calls it, and the number of the last entry.
 
 local FIRST = 14
-local id = ARGV[2]
-local base, lease_ms, kept_ms, log_ms = integers(4, 7)
-local status, usage, charged, failure, completion = unpack(ARGV, 9, 13)
-local run = redis.call(
-  'HMGET', KEYS[1], 'status', 'fence', 'attempt', 'tail', 'due', 'cancelling', 'usage', 'charged', 'error')
+local id, status = ARGV[2], ARGV[9]
+local run = redis.call('HMGET', KEYS[1], 'status', 'fence', 'attempt', 'tail', 'due', 'cancelling')
 if not run[1] then
   return {'unknown', 0}
 end
-local tail = integer(run[4])
+local base, tail = integers(4, 4), tonumber(run[4])
 if run[2] ~= ARGV[3] then
   return {'lost', tail}
 end
@@ -27,10 +24,15 @@ end
 local owned = run[6] == '1' and 'cancelling' or 'owned'
 local known = tail - base
 local count = math.max(#ARGV - FIRST + 1 - known, 0)
-if not string.find(' ' .. ARGV[8] .. ' ', ' ' .. run[1] .. ' ', 1, true) then
+-- No state's name is a part of another's.
+if not string.find(ARGV[8], run[1], 1, true) then
   -- A repeated ending brings nothing new.
-  local same = status == run[1] and usage == (run[7] or '') and charged == (run[8] or '') and failure == (run[9] or '')
-  return {same and count == 0 and owned or 'lost', tail}
+  local first = redis.call('HMGET', KEYS[1], 'usage', 'charged', 'error')
+  local same = status == run[1] and count == 0
+  for place = 1, 3 do
+    same = same and (first[place] or '') == ARGV[9 + place]
+  end
+  return {same and owned or 'lost', tail}
 end
 
 for place = 1, count do
@@ -40,16 +42,18 @@ if count > 0 then
   redis.call('HSET', KEYS[1], 'tail', digits(tail + count))
 end
 if status ~= '' then
-  redis.call('HSET', KEYS[1], 'status', status, 'usage', usage, 'charged', charged, 'error', failure)
+  local kept_ms, log_ms = integers(6, 7)
+  redis.call('HSET', KEYS[1], 'status', status, 'usage', ARGV[10], 'charged', ARGV[11], 'error', ARGV[12])
   redis.call('PEXPIRE', KEYS[1], digits(kept_ms))
   redis.call('PEXPIRE', KEYS[2], digits(log_ms))
   redis.call('ZREM', KEYS[3], id)
   redis.call('DEL', KEYS[4])
-  if completion ~= '' then
-    redis.call('SET', KEYS[5], completion, 'PX', digits(kept_ms))
+  if ARGV[13] ~= '' then
+    redis.call('SET', KEYS[5], ARGV[13], 'PX', digits(kept_ms))
   end
   leave_queue(KEYS[6], KEYS[7], id)
 else
+  local lease_ms, kept_ms = integers(5, 6)
   local now_ms = math.floor(clock(ARGV[1]) * 1000)
   -- What a renewal writes is written when a third of the lease has passed: a fast stream would do little else.
   local renewing = ((tonumber(run[5]) or 0) - now_ms) * 3 < lease_ms * 2

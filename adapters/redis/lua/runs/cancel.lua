@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Tells a run's owner to cancel it: RunStore.cancel, as MemoryRunStore.cancel.
--- with: integers clock runs/leases runs/queue runs/bell
+-- with: integers clock runs/leases runs/leave runs/bell
 -- KEYS: record, request, ready, turns, leases
 -- ARGV: now, id, the lease in ms, how long to keep the record in ms
 -- Returns the record's fields and values, and the work, of a run that was waiting; nil for any other.

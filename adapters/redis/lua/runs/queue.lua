@@ -1,5 +1,6 @@
 -- The queue of a shard, as FairQueue in adapters/memory/queue.py: 'ready' has the turns of the runs that wait, 'turns'
 -- the last one of each tenant and, as ':now', which is no tenant's id, the present one.
+-- Goes with runs/leave.
 
 local function put_in_queue(ready, turns, id, turn, kept_ms)
   redis.call('ZADD', ready, turn, id)
@@ -18,25 +19,6 @@ end
 -- Lets a run that has waited before be among the next.
 local function rejoin_queue(ready, turns, id, kept_ms)
   put_in_queue(ready, turns, id, redis.call('HGET', turns, ':now') or '0', kept_ms)
-end
-
--- Where nobody waits, no tenant has had a turn.
-local function forget_turns(ready, turns)
-  if redis.call('EXISTS', ready) == 1 then
-    return
-  end
-  local now, left_ms = redis.call('HGET', turns, ':now'), redis.call('PTTL', turns)
-  redis.call('DEL', turns)
-  if now and left_ms > 0 then
-    redis.call('HSET', turns, ':now', now)
-    redis.call('PEXPIRE', turns, left_ms)
-  end
-end
-
-local function leave_queue(ready, turns, id)
-  if redis.call('ZREM', ready, id) == 1 then
-    forget_turns(ready, turns)
-  end
 end
 
 -- Takes the run whose turn it is, of several the first by its id; nil where nobody waits.

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Takes over a run that is overdue: RunStore.seize, as MemoryRunStore.seize.
--- with: integers clock runs/leases runs/queue
+-- with: integers clock runs/leases runs/leave
 -- KEYS: record, request, ready, turns, leases
 -- ARGV: now, id, the lease in ms, how long to keep the record in ms
 -- Returns the record's fields and values, and the work; nil where the run is not overdue.

@@ -1,6 +1,6 @@
 #!lua
 -- Claims the run whose turn it is: RunStore.take, as MemoryRunStore.take.
--- with: integers clock runs/leases runs/queue
+-- with: integers clock runs/leases runs/leave runs/queue
 -- KEYS: ready, turns, leases; the run's own keys are known only when it is found, and are in the same slot
 -- ARGV: now, the lease in ms, how long to keep the record in ms
 -- Returns the record's fields and values, and the work; nil where nobody waits.

@@ -1,0 +1,1 @@
+"""Settlements that wait for the ledger."""
