@@ -316,7 +316,7 @@ SHAPES = {
         for limit in (3, 1000, 99_999)
         for window in (0.1, 1.0, 60.0)
     ],
-    "day": [Charge("day:tpm", "tokens", Allowance(limit), 1, daily=True) for limit in (1, 5000)],
+    "day": [Charge("day:tpm", "tokens", Allowance(limit), 1, daily=True) for limit in (0, 1, 5000)],
 }
 PAUSES = (0.0, 1e-6, 0.01, 0.3, 1.0, 7.0, 61.0, 20_000.0)
 
