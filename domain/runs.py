@@ -185,6 +185,20 @@ def claimed(run: Run) -> Run:
     return replace(run, status=Status.IN_PROGRESS, attempt=run.attempt + 1, fence=run.fence + 1)
 
 
+def as_view(view: Run, source: Run) -> Run:
+    """The view as its source lets it be seen; it costs nothing."""
+    return replace(
+        view,
+        status=source.status,
+        attempt=source.attempt,
+        tail=0 if view.replayed else source.tail,
+        usage=source.usage,
+        error=source.error,
+        charged=0 if is_terminal(source.status) else None,
+        detach_grace=None,
+    )
+
+
 class Standing(Enum):
     """What became of an attempt to write to a run's log."""
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from domain.chat import ChatRequest, Chunk, Completion, JsonObject, Usage
-from domain.completions.runs import Order
+from domain.completions.orders import Order
 from domain.models import Catalogue, Model
 from domain.ports import Account
 from domain.providers import Planner, ProviderRegistry, ProviderSpec, Target

@@ -151,7 +151,7 @@ class FlakyStore(Generic[P]):
         self.away = False
         self._before: dict[str, list[SluiceError]] = {}
         self._after: dict[str, int] = {}
-        self._gates: dict[str, tuple[asyncio.Event, asyncio.Event]] = {}
+        self._gates: dict[tuple[str, bool], tuple[asyncio.Event, asyncio.Event]] = {}
 
     @property
     def port(self) -> P:
@@ -165,26 +165,33 @@ class FlakyStore(Generic[P]):
         """Let the next calls do their work and fail afterwards."""
         self._after[method] = times
 
-    def hold_up(self, method: str) -> tuple[asyncio.Event, asyncio.Event]:
-        """Two events: one is set when a call has arrived, the other one lets it, and all later ones, through."""
-        self._gates[method] = asyncio.Event(), asyncio.Event()
-        return self._gates[method]
+    def hold_up(self, method: str, *, reply: bool = False) -> tuple[asyncio.Event, asyncio.Event]:
+        """Two events: one is set when a call has arrived, the other one lets it, and all later ones, through.
+
+        With ``reply``, the call does its work, and only its reply is held up.
+        """
+        self._gates[method, reply] = asyncio.Event(), asyncio.Event()
+        return self._gates[method, reply]
 
     async def call(self, method: str, work: Callable[[], Awaitable[object]]) -> object:
         self.calls[method] += 1
-        if method in self._gates:
-            arrived, released = self._gates[method]
-            arrived.set()
-            await released.wait()
+        await self._pass_gate(method, reply=False)
         if self.away:
             raise StoreUnavailable
         if self._before.get(method):
             raise self._before[method].pop()
         answer = await work()
+        await self._pass_gate(method, reply=True)
         if self._after.get(method):
             self._after[method] -= 1
             raise StoreUnavailable
         return answer
+
+    async def _pass_gate(self, method: str, *, reply: bool) -> None:
+        if (method, reply) in self._gates:
+            arrived, released = self._gates[method, reply]
+            arrived.set()
+            await released.wait()
 
 
 class Process:

@@ -1,4 +1,4 @@
-"""The gateway for fixtures: ``sluice serve`` as a process of its own, configured as an operator would."""
+"""The gateway for fixtures: ``sluice serve`` or ``sluice worker`` as a process, configured as an operator would."""
 
 import os
 import signal
@@ -32,9 +32,14 @@ class GatewayProcess:
 
     @classmethod
     def start(
-        cls, log_file: Path, environment: Mapping[str, str] | None = None, *, deadline: float = 20.0
+        cls,
+        log_file: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        command: str = "serve",
+        deadline: float = 20.0,
     ) -> "GatewayProcess":
-        """Serve on a free loopback port, with these ``SLUICE_*`` variables and none of ours.
+        """Serve, or only work, on a free loopback port, with these ``SLUICE_*`` variables and none of ours.
 
         Raises:
             GatewayNotStarted: it did not come up; nothing is left running.
@@ -42,9 +47,9 @@ class GatewayProcess:
         port = free_port()
         variables = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
         variables |= {"SLUICE_PORT": str(port), **(environment or {})}
-        command = [sys.executable, "-c", "from entrypoints.cli import main; main()", "serve"]
+        program = [sys.executable, "-c", "from entrypoints.cli import main; main()", command]
         with log_file.open("ab") as log:
-            process = subprocess.Popen(command, cwd=CHECKOUT, env=variables, stdout=log, stderr=log)
+            process = subprocess.Popen(program, cwd=CHECKOUT, env=variables, stdout=log, stderr=log)
         gateway = cls(process, port, log_file)
         gateway._wait_until_it_answers(time.monotonic() + deadline)
         return gateway
@@ -75,8 +80,9 @@ class GatewayProcess:
         return log
 
     def stop(self, deadline: float = 15.0) -> int:
-        """SIGTERM; the exit status. SIGKILL after ``deadline`` seconds. Stopping twice is harmless."""
+        """SIGTERM, even if it is frozen; the exit status. SIGKILL after ``deadline`` seconds. Twice is harmless."""
         self.process.send_signal(signal.SIGTERM)
+        self.thaw()
         try:
             return self.process.wait(deadline)
         except subprocess.TimeoutExpired:
@@ -85,6 +91,13 @@ class GatewayProcess:
     def kill(self) -> int:
         self.process.kill()
         return self.process.wait()
+
+    def freeze(self) -> None:
+        """Stop it from running, with all its connections open."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:
         return self

@@ -23,7 +23,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._now += seconds
 
 
-class _Impatient(selectors.DefaultSelector):  # type: ignore[valid-type,misc] # typeshed: a variable, per platform
+class _Impatient(selectors.DefaultSelector):
     """A selector that lets the loop's time pass instead of waiting."""
 
     def __init__(self, loop: VirtualTimeLoop) -> None:

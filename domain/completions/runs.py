@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from domain.chat import ChatRequest, Completion
-from domain.completions.admission import Admission, Admitted, Prepared
+from domain.completions.admission import Admission
 from domain.completions.execution import Job
 from domain.completions.executions import Executions
-from domain.completions.joining import Claimed, Joining
+from domain.completions.joining import Joining
 from domain.completions.keeping import Housekeeping
-from domain.completions.naming import cache_name, fingerprint
+from domain.completions.naming import fingerprint
+from domain.completions.orders import Order, Orders, Started
 from domain.completions.patience import insist
 from domain.completions.production import Production, RunLimits
 from domain.completions.queue import JobQueue
@@ -21,10 +22,8 @@ from domain.errors import (
     CompletionCancelled,
     CompletionShared,
     GenerationInterrupted,
-    QueueFull,
     ShuttingDown,
     SluiceError,
-    StoreUnavailable,
     StreamMismatch,
     TenantForbidden,
     UnknownCompletion,
@@ -33,7 +32,6 @@ from domain.facts import CompletionRequested
 from domain.ids import is_id
 from domain.ports import Clock, Doorbell, Entropy, Journal, RunNames, RunStore, TenantStore
 from domain.providers import Planner
-from domain.rate import Verdict
 from domain.runs import (
     ULID_ENTROPY,
     Claim,
@@ -41,7 +39,7 @@ from domain.runs import (
     Ending,
     Run,
     Status,
-    Work,
+    as_view,
     conversation_shard,
     first_run_of,
     is_run_id,
@@ -54,40 +52,6 @@ from domain.tenants import Caller, TenantId, UserId
 
 #: Seconds for which the beginning of a run is repeated while the store does not answer.
 _BEGIN_PATIENCE = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """How a surface wants a completion dressed and run.
-
-    ``live`` asks the provider for a stream; ``extras`` keeps what providers send beyond OpenAI's fields.
-    ``answer_id`` is the id to answer with, where it is not the run's; ``conversation`` the one that the client gave.
-    ``idempotency_key`` makes it the same order as any other with this key.
-    """
-
-    run_id: str
-    request_id: str
-    live: bool
-    extras: bool = True
-    answer_id: str | None = None
-    conversation: str | None = None
-    idempotency_key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A run that answers an order: begun, queued or joined. ``eta`` is in seconds, for a queued one.
-
-    ``tail`` is there for a run that was begun here just now. ``replayed`` says that an earlier order with the same
-    Idempotency-Key began it; ``cache`` is where the answer for a cache key comes from: hit, shared or miss.
-    """
-
-    run: Run
-    verdict: Verdict
-    tail: Tail | None = None
-    eta: int = 0
-    replayed: bool = False
-    cache: str | None = None
 
 
 class CompletionRuns:
@@ -107,7 +71,6 @@ class CompletionRuns:
         entropy: Entropy,
         limits: RunLimits,
     ) -> None:
-        self._admission = admission
         self._production = production
         self._tenants = tenants
         self._store = store
@@ -119,7 +82,10 @@ class CompletionRuns:
         self._reading = Reading(store, doorbell, limits)
         self._executions = Executions(production, self._reading, doorbell, clock)
         self._queue = JobQueue(store, doorbell, limits)
-        self._joining = Joining(store, names, self._known, self._present)
+        joining = Joining(store, names, self._known, self._present)
+        self._orders = Orders(
+            admission, production, store, joining, self._executions, self._queue, planner, clock, limits
+        )
         self._housekeeping = Housekeeping(
             entropy(8).hex(), store, production, self._executions, self._queue, journal, limits
         )
@@ -144,7 +110,7 @@ class CompletionRuns:
         Raises:
             SluiceError: what admission refuses, IdempotencyKeyReused or ShuttingDown.
         """
-        return await self._executions.uninterrupted(self._answer(caller, request, order, Status.IN_PROGRESS))
+        return await self._answer(caller, request, order, Status.IN_PROGRESS)
 
     async def enqueue(self, caller: Caller, request: ChatRequest, order: Order) -> Started:
         """Admit a request and queue its run, or join the one that answers it already.
@@ -152,143 +118,12 @@ class CompletionRuns:
         Raises:
             SluiceError: what admission refuses, IdempotencyKeyReused, QueueFull or ShuttingDown.
         """
-        return await self._executions.uninterrupted(self._answer(caller, request, order, Status.QUEUED))
+        return await self._answer(caller, request, order, Status.QUEUED)
 
     async def _answer(self, caller: Caller, request: ChatRequest, order: Order, status: Status) -> Started:
         if self._draining:
             raise ShuttingDown
-        if order.idempotency_key is None:
-            return await self._join_or_begin(caller, request, order, status)
-        found = await self._joining.by_key(caller, request, order.idempotency_key, order.run_id)
-        if isinstance(found, Run):
-            return Started(found, await self._admission.reading(caller), replayed=True)
-        try:
-            return await self._join_or_begin(caller, request, order, status, found)
-        except SluiceError:
-            await self._joining.give_back(found)
-            raise
-
-    async def _join_or_begin(
-        self, caller: Caller, request: ChatRequest, order: Order, status: Status, key: Claimed | None = None
-    ) -> Started:
-        prepared = await self._admission.prepare(caller, request)
-        if request.cache_key is None or not caller.tenant.cache_seconds:
-            return await self._begin(prepared, order, status, [key] if key else [])
-        name = cache_name(prepared.account, prepared.target, request)
-        under_way = self._limits.queue_seconds + self._limits.total_seconds + caller.tenant.cache_seconds
-        found = await self._joining.by_cache(name, order.run_id, under_way)
-        if isinstance(found, Run):
-            await self._admission.waive(prepared)
-            return await self._view(prepared, order, found)
-        try:
-            return await self._begin(prepared, order, status, [found, *([key] if key else [])], cache=found)
-        except SluiceError:
-            await self._joining.give_back(found)
-            raise
-
-    async def _begin(
-        self, prepared: Prepared, order: Order, status: Status, names: list[Claimed], cache: Claimed | None = None
-    ) -> Started:
-        eta = self._queue.eta(self._executions.typical_seconds(prepared.target.sent_model))
-        if status is Status.QUEUED and self._queue.waiting >= self._limits.queue_length:
-            await self._admission.waive(prepared)
-            raise QueueFull
-        admitted = await self._admission.reserve(prepared, order.run_id)
-        job = self._job(prepared, order, admitted, status, cache, restartable=order.live or bool(names))
-        await self._keep_record(job, names)
-        started = Started(job.run, admitted.verdict, eta=eta, cache="miss" if prepared.request.cache_key else None)
-        if status is Status.QUEUED:
-            self._queue.joined(job.run.id)
-            return started
-        return replace(started, tail=self._executions.begin(job))
-
-    async def _keep_record(self, job: Job, names: list[Claimed]) -> None:
-        """Keep the record of a new run, or leave nothing of it."""
-        try:
-            await insist(lambda: self._store.begin(job.run, _work_to_keep(job)), _BEGIN_PATIENCE)
-            for claimed in names:
-                if not await self._joining.confirm(claimed):
-                    # Another request lost its patience with this one, and has begun a run of its own.
-                    raise StoreUnavailable
-        except SluiceError as error:
-            # It may stand there all the same; nobody must execute it.
-            self._executions.hold_on(self._abandon(job, error))
-            raise
-
-    async def _abandon(self, job: Job, error: SluiceError) -> None:
-        await self._production.abandon(job, Tail(job.run), error)
-
-    def _job(
-        self,
-        prepared: Prepared,
-        order: Order,
-        admitted: Admitted,
-        status: Status,
-        cache: Claimed | None,
-        *,
-        restartable: bool,
-    ) -> Job:
-        caller, request, target = prepared.caller, prepared.request, prepared.target
-        queued = status is Status.QUEUED
-        run = Run(
-            id=order.run_id,
-            tenant=caller.tenant.id,
-            group=prepared.account.group,
-            user=caller.user,
-            answer_id=order.answer_id or order.run_id,
-            provider=target.provider.id,
-            model=target.sent_model,
-            created=int(self._clock()),
-            extras=order.extras,
-            include_usage=request.include_usage,
-            conversation=order.conversation,
-            status=status,
-            attempt=0 if queued else 1,
-            live=order.live,
-            queued=queued,
-            restartable=restartable,
-            detach_grace=caller.tenant.detach_grace,
-            fingerprint=fingerprint(request) if request.stream else "",
-        )
-        work = Work(
-            # Wherever it is executed, and whatever the tenant's defaults are by then, it is the same request.
-            request=replace(request, provider=target.provider.id, model=self._planner.asked(caller, request)),
-            request_id=order.request_id,
-            prompt_tokens=admitted.prompt_tokens,
-            held=admitted.hold.amount,
-            estimate=admitted.estimate,
-            completion_bound=admitted.completion_bound,
-            policy=caller.tenant.policy,
-            vocabulary=target.model.tokenizer,
-            cache_name=cache.name if cache is not None else None,
-            cache_seconds=caller.tenant.cache_seconds if cache is not None else 0.0,
-        )
-        return Job(run, work, caller.tenant, target)
-
-    async def _view(self, prepared: Prepared, order: Order, source: Run) -> Started:
-        """A run of its own for a caller who gets another run's answer, at no cost."""
-        hit = is_terminal(source.status)
-        view = Run(
-            id=order.run_id,
-            tenant=prepared.account.tenant,
-            group=prepared.account.group,
-            user=prepared.account.user,
-            answer_id=order.answer_id or order.run_id,
-            provider=source.provider,
-            model=source.model,
-            created=int(self._clock()),
-            extras=order.extras,
-            include_usage=prepared.request.include_usage,
-            conversation=order.conversation,
-            status=source.status if hit else Status.IN_PROGRESS,
-            usage=source.usage if hit else None,
-            charged=0 if hit else None,
-            fingerprint=fingerprint(prepared.request) if prepared.request.stream else "",
-            source=source.id,
-            replayed=hit,
-        )
-        await insist(lambda: self._store.begin(view), _BEGIN_PATIENCE)
-        return Started(_as_view(view, source), prepared.verdict, cache="hit" if hit else "shared")
+        return await self._executions.uninterrupted(self._orders.answer(caller, request, order, status))
 
     # --- executing what was queued ----------------------------------------------------------------------------
 
@@ -297,14 +132,15 @@ class CompletionRuns:
         undo = self._executions.heed_cancels()
         housekeeping = asyncio.ensure_future(self._housekeeping.keep())
         housekeeping.add_done_callback(lambda _: undo())
-        worker = asyncio.ensure_future(self._queue.work(self._execute, self._executions.hold_on))
+        # Held on to, so that a run which is being claimed when the process is to end is not left behind.
+        worker = self._executions.hold_on(self._queue.work(self._execute, self._executions.hold_on))
         self._background = [housekeeping, worker]
 
     async def _execute(self, claim: Claim) -> None:
         try:
             job = await self._ready(claim)
         except SluiceError as error:
-            await self._abandon(Job(claim.run, claim.work), error)
+            await self._production.abandon(Job(claim.run, claim.work), Tail(claim.run), error)
             return
         await self._executions.execute(job)
 
@@ -367,7 +203,7 @@ class CompletionRuns:
         source = self._known(run.source) or await self._store.get(run.source)
         if source is None:
             raise UnknownCompletion
-        return _as_view(run, source)
+        return as_view(run, source)
 
     async def _latest(self, conversation: str, tenant_id: TenantId, user: UserId | None) -> str:
         if user is None or not is_id(conversation):
@@ -419,7 +255,7 @@ class CompletionRuns:
             raise CompletionShared
         claim = await self._store.cancel(run.id)
         if claim is not None:
-            await self._abandon(Job(claim.run, claim.work), CompletionCancelled())
+            await self._production.abandon(Job(claim.run, claim.work), Tail(claim.run), CompletionCancelled())
         else:
             execution = self._executions.get(run.id)
             if execution is not None:
@@ -450,23 +286,3 @@ class CompletionRuns:
             task.cancel()
         with suppress(asyncio.CancelledError):
             await asyncio.gather(*self._background, return_exceptions=True)
-
-
-def _work_to_keep(job: Job) -> Work | None:
-    """What the store needs of a run's work: not what its caller said, where nobody will ever begin it again."""
-    if job.work is None or job.run.queued or job.run.restartable:
-        return job.work
-    return replace(job.work, request=ChatRequest([], {"messages": []}))
-
-
-def _as_view(view: Run, source: Run) -> Run:
-    return replace(
-        view,
-        status=source.status,
-        attempt=source.attempt,
-        tail=0 if view.replayed else source.tail,
-        usage=source.usage,
-        error=source.error,
-        charged=0 if is_terminal(source.status) else None,
-        detach_grace=None,
-    )

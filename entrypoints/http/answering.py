@@ -8,7 +8,8 @@ import orjson
 from sanic import HTTPResponse, Request
 
 from domain.chat import ChatRequest, Completion, JsonObject
-from domain.completions.runs import CompletionRuns, Order, Started
+from domain.completions.orders import Order, Started
+from domain.completions.runs import CompletionRuns
 from domain.completions.tail import Tail
 from domain.errors import CompletionCancelled, InternalError, InvalidCursor, SluiceError
 from domain.facts import Unexpected

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sanic import HTTPResponse, Request
 
 from domain.completions.callers import Callers
-from domain.completions.runs import Order
+from domain.completions.orders import Order
 from domain.ports import TokenVerifier
 from domain.providers import Planner
 from domain.tenants import Caller

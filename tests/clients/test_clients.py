@@ -67,6 +67,8 @@ def told(gateway: GatewayProcess, tmp_path_factory: pytest.TempPathFactory) -> I
         stack.enter_context(browsing(f"{page}?{'&'.join(f'model={model}' for model in MODELS)}", folder))
         said = {client: _lines(program) for client, program in programs.items()}
         said["eventsource"] = [browser.told.get(timeout=DEADLINE) for _ in MODELS]
+        refused = [each for each in browser.exchanges if each.status not in (200, 204)]
+        assert refused == []
         yield Told({client: {line["model"]: line for line in lines} for client, lines in said.items()}, fronts)
 
 

@@ -2,9 +2,9 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
@@ -12,7 +12,10 @@ from adapters.auth.mint import mint
 from tests.gateway import SECRET, GatewayProcess
 from tests.llama.process import LlamaProcess
 from tests.provider.process import ProviderProcess
-from tests.redis_server import RedisServer, redis_server
+from tests.redis_server import RedisCluster, RedisServer, redis_cluster, redis_server
+
+if TYPE_CHECKING:
+    from tests.e2e.stage import Stage
 
 #: What no log may ever hold. Each test sends them; each gateway's log is searched when it ends.
 PROMPT_CANARY = "canary-prompt-7f3a"
@@ -23,11 +26,37 @@ TENANT = "acme"
 USER = "u1"
 
 Start: TypeAlias = Callable[..., GatewayProcess]
+#: Notes a line that is printed at the end of the whole test run.
+Figure: TypeAlias = Callable[[str], None]
+
+_FIGURES: list[str] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the tests measured, whether they passed or not."""
+    if _FIGURES:
+        terminalreporter.section("figures")
+        for line in _FIGURES:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Figure:
+    def note(line: str) -> None:
+        _FIGURES.append(f"{request.node.name}: {line}")
+
+    return note
 
 
 @pytest.fixture(scope="session")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with redis_server(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    with redis_cluster(tmp_path_factory.mktemp("cluster")) as running:
         yield running
 
 
@@ -82,6 +111,31 @@ def start(tmp_path: Path, redis: RedisServer, provider: ProviderProcess) -> Iter
 @pytest.fixture
 def gateway(start: Start) -> GatewayProcess:
     return start()
+
+
+@pytest.fixture
+async def partings() -> AsyncIterator[None]:
+    """Closes the connections that a test has left open."""
+    from tests.e2e.client import leave_all
+
+    yield
+    await leave_all()
+
+
+@pytest.fixture
+def stage(tmp_path: Path, redis: RedisServer, provider: ProviderProcess) -> "Iterator[Stage]":
+    """An empty Redis, on which a test starts what it needs."""
+    from tests.e2e.stage import staged
+
+    yield from staged(tmp_path, redis, provider)
+
+
+@pytest.fixture(params=["redis", "cluster"])
+def either_stage(request: pytest.FixtureRequest, tmp_path: Path, provider: ProviderProcess) -> "Iterator[Stage]":
+    """The same on one Redis, and on a cluster of three."""
+    from tests.e2e.stage import staged
+
+    yield from staged(tmp_path, request.getfixturevalue(request.param), provider)
 
 
 def set_up_tenant(redis: RedisServer, **changes: Any) -> None:

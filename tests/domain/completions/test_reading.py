@@ -15,7 +15,6 @@ from domain.completions.production import RunLimits
 from domain.completions.runs import CompletionRuns
 from domain.errors import (
     CursorAhead,
-    GenerationInterrupted,
     GenerationRestarted,
     ProviderTruncated,
     SluiceError,
@@ -23,20 +22,15 @@ from domain.errors import (
     StreamExpired,
     UnknownCompletion,
 )
-from domain.runs import END_PLACE, Cursor, Ending, Run, RunError, Status
+from domain.runs import END_PLACE, Cursor, Run, RunError, Status
 from tests.builders import a_caller, a_choice, a_chunk, a_completion, a_run, a_stream
-from tests.domain.completions.world import World, ended, enqueue, read_all, settled, start, until
+from tests.domain.completions.world import World, begin, ended, enqueue, follow, settled, until
 from tests.fakes import Step
 
 pytestmark = pytest.mark.anyio
 
 CHUNKS = a_stream("Hello", " wide", " world")
 LOG = [chunk.data for chunk in CHUNKS]
-
-
-@pytest.fixture(autouse=True)
-def _a_store_is_asked_at_every_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_POLL", 0.0)
 
 
 def script(world: World, *steps: Step) -> None:
@@ -51,15 +45,6 @@ def gated(world: World, chunks: Sequence[Chunk] = CHUNKS) -> list[asyncio.Event]
     return gates
 
 
-async def follow(replica: CompletionRuns, run_id: str, seen: int = 0) -> tuple[list[bytes], Ending]:
-    """What a reader on this replica gets who has seen so many entries, and how it ends."""
-    run = await replica.find(run_id, "acme", "ann")
-    with anyio.fail_after(10):
-        async with replica.following(run, Cursor(seen)) as tail:
-            entries = await read_all(tail, seen)
-            return entries, await ended(tail)
-
-
 async def place_of(replica: CompletionRuns, run: Run, cursor: Cursor) -> None:
     async with replica.following(await replica.find(run.id, "acme", "ann"), cursor):
         pass
@@ -68,9 +53,9 @@ async def place_of(replica: CompletionRuns, run: Run, cursor: Cursor) -> None:
 async def a_run_that_ended(world: World, *steps: Step, live: bool = True) -> Run:
     """A run that a replica, of which nothing is left, has brought to its end."""
     script(world, *steps)
-    begun = await start(world.replica(), live=live)
-    await ended(begun.tail)
-    return begun.tail.run
+    _run, tail = await begin(world.replica(), live=live)
+    await ended(tail)
+    return tail.run
 
 
 # --- a run that goes on elsewhere -------------------------------------------------------------------------------------
@@ -81,13 +66,13 @@ async def test_wherever_a_reader_was_cut_off_it_gets_exactly_the_rest_on_another
     world: World, said: int
 ) -> None:
     gates = gated(world)
-    begun = await start(world.replica())
+    run, tail = await begin(world.replica())
     elsewhere = world.replica()
     for gate in gates[:said]:
         gate.set()
-    await until(lambda: len(begun.tail.entries) == said)
+    await until(lambda: len(tail.entries) == said)
 
-    readers = [asyncio.ensure_future(follow(elsewhere, begun.run.id, seen)) for seen in range(said + 1)]
+    readers = [asyncio.ensure_future(follow(elsewhere, run.id, seen)) for seen in range(said + 1)]
     await settled()
     for gate in gates[said:]:
         gate.set()
@@ -106,7 +91,7 @@ async def test_readers_who_come_and_go_at_random_on_three_replicas_all_get_every
     chunks = a_stream(*(f"w{number}" for number in range(20)))
     gates = gated(world, chunks)
     replicas = [world.replica() for _ in range(3)]
-    begun = await start(replicas[0])
+    run, _tail = await begin(replicas[0])
 
     async def produce() -> None:
         for gate in gates:
@@ -117,8 +102,8 @@ async def test_readers_who_come_and_go_at_random_on_three_replicas_all_get_every
         got: list[bytes] = []
         while True:
             replica = dice.choice(replicas)
-            run = await replica.find(begun.run.id, "acme", "ann")
-            async with replica.following(run, Cursor(len(got))) as tail:
+            found = await replica.find(run.id, "acme", "ann")
+            async with replica.following(found, Cursor(len(got))) as tail:
                 for _ in range(dice.randint(1, 4)):
                     await tail.grown(len(got))
                     got += tail.entries[len(got) :]
@@ -133,7 +118,7 @@ async def test_readers_who_come_and_go_at_random_on_three_replicas_all_get_every
 
 async def test_a_queued_job_can_be_followed_elsewhere_before_it_has_begun(world: World) -> None:
     (gate, *_) = gates = gated(world)
-    replica = world.replica(RunLimits(job_slots=1))
+    replica = await world.worker(RunLimits(job_slots=1))
     await enqueue(replica)
     job = await enqueue(replica)
 
@@ -149,9 +134,9 @@ async def test_a_queued_job_can_be_followed_elsewhere_before_it_has_begun(world:
 
 async def test_a_reader_learns_what_the_run_used_and_cost(world: World) -> None:
     gates = gated(world, a_stream("Hello", usage=Usage(9, 1)))
-    begun = await start(world.replica())
+    run, _ = await begin(world.replica())
 
-    reader = asyncio.ensure_future(follow(world.replica(), begun.run.id))
+    reader = asyncio.ensure_future(follow(world.replica(), run.id))
     await settled()
     for gate in gates:
         gate.set()
@@ -162,10 +147,10 @@ async def test_a_reader_learns_what_the_run_used_and_cost(world: World) -> None:
 
 async def test_a_store_that_is_away_for_a_while_is_silence_and_then_the_exact_rest(world: World) -> None:
     gates = gated(world)
-    begun = await start(world.replica())
+    run, tail = await begin(world.replica())
     gates[0].set()
-    await begun.tail.grown(0)
-    reader = asyncio.ensure_future(follow(world.replica(), begun.run.id))
+    await tail.grown(0)
+    reader = asyncio.ensure_future(follow(world.replica(), run.id))
     await until(lambda: world.store.calls["read"] > 2)
 
     world.store.fail("read", times=5)
@@ -179,12 +164,12 @@ async def test_a_store_that_is_away_for_a_while_is_silence_and_then_the_exact_re
 
 async def test_a_store_that_is_away_when_a_reader_comes_is_told_so(world: World) -> None:
     gated(world)
-    begun = await start(world.replica())
+    run, _ = await begin(world.replica())
     elsewhere = world.replica()
     world.store.fail("read")
 
     with pytest.raises(StoreUnavailable):
-        await place_of(elsewhere, begun.run, Cursor())
+        await place_of(elsewhere, run, Cursor())
 
 
 # --- many readers -----------------------------------------------------------------------------------------------------
@@ -192,12 +177,12 @@ async def test_a_store_that_is_away_when_a_reader_comes_is_told_so(world: World)
 
 async def test_however_many_read_a_run_one_task_asks_the_store_for_it(world: World) -> None:
     gates = gated(world)
-    begun = await start(world.replica())
+    run, _tail = await begin(world.replica())
     elsewhere = world.replica()
     before = len(asyncio.all_tasks())
 
     async with AsyncExitStack() as readers:
-        tails = [await readers.enter_async_context(elsewhere.following(begun.run, Cursor())) for _ in range(200)]
+        tails = [await readers.enter_async_context(elsewhere.following(run, Cursor())) for _ in range(200)]
         while_reading = len(asyncio.all_tasks())
         for gate in gates:
             gate.set()
@@ -213,28 +198,28 @@ async def test_a_reader_who_joins_others_asks_the_store_for_nothing(
 ) -> None:
     monkeypatch.setattr(reading, "_POLL", 3_600.0)
     gated(world)
-    begun = await start(world.replica())
+    run, _ = await begin(world.replica())
     elsewhere = world.replica()
 
     async with AsyncExitStack() as readers:
-        await readers.enter_async_context(elsewhere.following(begun.run, Cursor()))
+        await readers.enter_async_context(elsewhere.following(run, Cursor()))
         asked_by_the_first = world.store.calls["read"]
         for _ in range(50):
-            await readers.enter_async_context(elsewhere.following(begun.run, Cursor()))
+            await readers.enter_async_context(elsewhere.following(run, Cursor()))
 
         assert world.store.calls["read"] == asked_by_the_first
 
 
 async def test_readers_who_come_at_the_same_moment_share_one_tail(world: World) -> None:
     gated(world)
-    begun = await start(world.replica())
+    run, _tail = await begin(world.replica())
     elsewhere = world.replica()
     _, released = world.store.hold_up("read")
     ready = asyncio.Event()
     tails = []
 
     async def read() -> None:
-        async with elsewhere.following(begun.run, Cursor()) as tail:
+        async with elsewhere.following(run, Cursor()) as tail:
             tails.append(tail)
             await ready.wait()
 
@@ -250,12 +235,12 @@ async def test_readers_who_come_at_the_same_moment_share_one_tail(world: World) 
 
 async def test_when_the_last_reader_has_left_the_store_is_left_alone(world: World) -> None:
     gated(world)
-    begun = await start(world.replica())
+    run, _ = await begin(world.replica())
     elsewhere = world.replica()
     before = len(asyncio.all_tasks())
 
-    async with elsewhere.following(begun.run, Cursor()):
-        async with elsewhere.following(begun.run, Cursor()):
+    async with elsewhere.following(run, Cursor()):
+        async with elsewhere.following(run, Cursor()):
             await settled()
         with_one_left = len(asyncio.all_tasks())
     await settled()
@@ -266,9 +251,9 @@ async def test_when_the_last_reader_has_left_the_store_is_left_alone(world: Worl
 
 async def test_a_reader_who_was_cancelled_has_left_too(world: World) -> None:
     gated(world)
-    begun = await start(world.replica())
+    run, _ = await begin(world.replica())
     before = len(asyncio.all_tasks())
-    reader = asyncio.ensure_future(follow(world.replica(), begun.run.id))
+    reader = asyncio.ensure_future(follow(world.replica(), run.id))
     await settled()
 
     reader.cancel()
@@ -279,15 +264,15 @@ async def test_a_reader_who_was_cancelled_has_left_too(world: World) -> None:
 
 async def test_a_reader_who_comes_back_after_all_had_left_gets_the_exact_rest(world: World) -> None:
     gates = gated(world)
-    begun = await start(world.replica())
+    run, tail = await begin(world.replica())
     elsewhere = world.replica()
     gates[0].set()
-    await begun.tail.grown(0)
-    await place_of(elsewhere, begun.run, Cursor(1))
+    await tail.grown(0)
+    await place_of(elsewhere, run, Cursor(1))
 
     for gate in gates:
         gate.set()
-    entries, _ = await follow(elsewhere, begun.run.id, seen=1)
+    entries, _ = await follow(elsewhere, run.id, seen=1)
 
     assert entries == LOG[1:]
 
@@ -297,14 +282,14 @@ async def test_a_reader_who_comes_back_after_all_had_left_gets_the_exact_rest(wo
 
 async def test_a_place_that_the_run_has_not_reached_is_ahead_and_leaves_nothing_running(world: World) -> None:
     gates = gated(world)
-    begun = await start(world.replica())
+    run, tail = await begin(world.replica())
     gates[0].set()
-    await begun.tail.grown(0)
+    await tail.grown(0)
     elsewhere = world.replica()
     before = len(asyncio.all_tasks())
 
     with pytest.raises(CursorAhead):
-        await place_of(elsewhere, begun.run, Cursor(2))
+        await place_of(elsewhere, run, Cursor(2))
     await settled()
 
     assert len(asyncio.all_tasks()) == before
@@ -315,17 +300,19 @@ async def test_a_place_that_others_here_have_not_reached_yet_is_not_ahead(
 ) -> None:
     monkeypatch.setattr(reading, "_POLL", 3_600.0)
     gates = gated(world)
-    begun = await start(world.replica())
+    run, tail = await begin(world.replica())
     gates[0].set()
-    await begun.tail.grown(0)
+    await tail.grown(0)
     elsewhere = world.replica()
 
-    async with elsewhere.following(begun.run, Cursor(1)) as behind:
+    async with elsewhere.following(run, Cursor(1)) as behind:
+        await settled()
+        world.bell.broken = True
         gates[1].set()
-        await until(lambda: len(begun.tail.entries) == 2)
-        await place_of(elsewhere, begun.run, Cursor(2))
+        await until(lambda: len(tail.entries) == 2)
+        await place_of(elsewhere, run, Cursor(2))
         with pytest.raises(CursorAhead):
-            await place_of(elsewhere, begun.run, Cursor(3))
+            await place_of(elsewhere, run, Cursor(3))
 
         assert len(behind.entries) == 1
 
@@ -469,47 +456,24 @@ async def test_a_run_that_lapses_under_its_readers_ends_in_one_error(world: Worl
     assert (ending.status, ending.error) == (Status.FAILED, RunError.of(UnknownCompletion()))
 
 
-@pytest.mark.parametrize("status", [Status.QUEUED, Status.IN_PROGRESS])
-async def test_a_producer_that_is_gone_without_a_word_is_one_error_in_the_end_and_not_before(
-    world: World, status: Status
-) -> None:
-    await world.store.wrapped.begin(a_run(status=status))
-    if status is Status.IN_PROGRESS:
-        await world.store.wrapped.append(a_run().id, 1, 0, LOG[:2])
-    elsewhere = world.replica(RunLimits(queue_seconds=100.0, total_seconds=20.0, store_grace=3.0))
-    readers = [asyncio.ensure_future(follow(elsewhere, a_run().id)) for _ in range(3)]
-
-    world.clock.advance(123.0)
-    await settled(100)
-    before = [reader.done() for reader in readers]
-    world.clock.advance(1.0)
-    views = await asyncio.gather(*readers)
-
-    assert before == [False] * 3
-    assert [entries for entries, _ in views] == [LOG[: 2 * (status is Status.IN_PROGRESS)]] * 3
-    assert [ending.error for _, ending in views] == [RunError.of(GenerationInterrupted())] * 3
-
-
 async def test_a_store_that_never_comes_back_is_one_error_in_the_end(world: World) -> None:
     gated(world)
-    begun = await start(world.replica())
-    elsewhere = world.replica(RunLimits(queue_seconds=100.0, total_seconds=20.0, store_grace=3.0))
-    reader = asyncio.ensure_future(follow(elsewhere, begun.run.id))
+    run, _ = await begin(world.replica())
+    reader = asyncio.ensure_future(follow(world.replica(), run.id))
     await until(lambda: world.store.calls["read"] > 2)
 
-    world.store.fail("read", times=1_000_000)
-    world.clock.advance(124.0)
+    world.store.away = True
     entries, ending = await reader
 
     assert entries == []
-    assert ending.error == RunError.of(GenerationInterrupted())
+    assert ending.error == RunError.of(StoreUnavailable())
 
 
 async def test_another_users_run_cannot_be_followed_elsewhere_either(world: World) -> None:
     gated(world)
-    begun = await start(world.replica(), a_caller(user="bob"))
+    run, _ = await begin(world.replica(), a_caller(user="bob"))
 
     with pytest.raises(SluiceError) as refusal:
-        await follow(world.replica(), begun.run.id)
+        await follow(world.replica(), run.id)
 
     assert type(refusal.value) is UnknownCompletion

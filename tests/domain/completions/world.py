@@ -18,10 +18,11 @@ from domain.completions.admission import Admission
 from domain.completions.execution import Execution, Job
 from domain.completions.executions import Executions
 from domain.completions.keeping import Housekeeping
+from domain.completions.orders import Started
 from domain.completions.production import Production, RunLimits
 from domain.completions.queue import JobQueue
 from domain.completions.reading import Reading
-from domain.completions.runs import CompletionRuns, Started
+from domain.completions.runs import CompletionRuns
 from domain.completions.tail import Tail
 from domain.providers import Planner
 from domain.runs import Cursor, Ending, Run, Work, is_terminal
@@ -68,9 +69,10 @@ class Replica(CompletionRuns):
 class World:
     """One of everything. ``replica()`` is a process of the gateway; all replicas share what is here.
 
-    Time is the event loop's, which passes while everybody waits.
+    Time is the event loop's, which passes while everybody waits. ``queue_seconds`` is how long a run may wait.
     """
 
+    queue_seconds: float = 600.0
     clock: LoopClock = field(default_factory=LoopClock)
     provider: ScriptedProvider = field(default_factory=lambda: ScriptedProvider(a_stream("Hello", " world")))
     tokenizer: WordTokenizer = field(default_factory=WordTokenizer)
@@ -88,7 +90,7 @@ class World:
         self.tenants = FlakyStore(MemoryTenantStore({"acme": a_tenant_document()}, defaults=Limits()))
         self.ledger = FlakyStore(MemoryLedger(self.clock))
         self.limiter = FlakyStore(MemoryRateLimiter(self.clock))
-        self.store = FlakyStore(RestorableRunStore(self.clock, self.bell, lease=LEASE))
+        self.store = FlakyStore(RestorableRunStore(self.clock, self.bell, lease=LEASE, queue=self.queue_seconds))
         self.names = FlakyStore(MemoryRunNames(self.clock))
 
     # --- replicas -------------------------------------------------------------------------------------------------
@@ -191,7 +193,7 @@ class World:
     async def over(self, run: Run) -> Run:
         """The run as the store has it, once it has ended."""
         with anyio.fail_after(600):
-            while not is_terminal((await self.record(run)).status):
+            while not is_terminal((await self.record(run)).status):  # noqa: ASYNC110 - the store rings for nobody here
                 await asyncio.sleep(0.05)
         return await self.record(run)
 
@@ -219,7 +221,8 @@ async def enqueue(
 ) -> Started:
     """Queue a job as a surface does."""
     caller = caller or a_caller()
-    return await replica.enqueue(caller, request or a_request(), an_order(replica.announce(caller, "job"), **order))
+    run_id = replica.announce(caller, "job", order.get("conversation"))
+    return await replica.enqueue(caller, request or a_request(), an_order(run_id, **order))
 
 
 async def follow(replica: CompletionRuns, run_id: str, seen: int = 0, user: str = "ann") -> tuple[list[bytes], Ending]:

@@ -1,0 +1,143 @@
+"""A store and what runs on it: replicas and workers that tests start, kill, freeze and start again."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.conftest import KEY_CANARY, TENANT, USER, require_silence
+from tests.gateway import SECRET, GatewayProcess
+from tests.provider.process import ProviderProcess
+from tests.redis_server import RedisCluster, RedisServer
+
+BALANCE = 1_000_000
+#: What the tests wait for is over sooner; the defaults have a test of their own.
+BRIEF = {"SLUICE_LEASE_SECONDS": "2"}
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The Redis behind a stage, one server or a cluster, asked past the gateway."""
+
+    server: RedisServer | RedisCluster
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    @property
+    def nodes(self) -> tuple[RedisServer, ...]:
+        return (self.server,) if isinstance(self.server, RedisServer) else tuple(self.server.nodes)
+
+    def command(self, word: str, key: str, *words: str | bytes | int) -> Any:
+        """The reply to a command about one key."""
+        return self._node_of(key).command(word, key, *words)
+
+    def all_keys(self, pattern: str = "*") -> list[str]:
+        return sorted(key.decode() for node in self.nodes for key in node.command("KEYS", pattern))
+
+    def balance(self) -> int:
+        return int(self.command("GET", f"tokens:{TENANT}:staff:{USER}"))
+
+    def spent(self) -> int:
+        return BALANCE - self.balance()
+
+    def settlements(self) -> list[int]:
+        """What each hold that has ended was charged."""
+        found = [self.command("GET", key).decode() for key in self.all_keys("{tokens:*}:closed:*")]
+        return [int(text.partition(":")[2]) for text in found]
+
+    def record(self, run_id: str) -> dict[str, str]:
+        (key,) = self.all_keys(f"*:record:{run_id}")
+        return {name.decode(): value.decode() for name, value in self.command("HGETALL", key).items()}
+
+    def log(self, run_id: str) -> list[Any]:
+        """The entries of a run's log, as they stand in Redis."""
+        found: list[Any] = []
+        for key in self.all_keys(f"*:log:{run_id}"):
+            found = self.command("XRANGE", key, "-", "+")
+        return found
+
+    def info(self, section: str) -> dict[str, str]:
+        """INFO of a single server."""
+        text: str = self.nodes[0].command("INFO", section).decode()
+        return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+    def empty(self) -> None:
+        """Nothing but a tenant and its user's balance."""
+        for node in self.nodes:
+            node.command("FLUSHALL")
+        self.set_up()
+
+    def set_up(self, **changes: Any) -> None:
+        document = {
+            "user_groups": ["anonymous", "staff"],
+            "api_keys": {"openai": KEY_CANARY},
+            "default": "openai",
+            "default_model": "echo",
+            **changes,
+        }
+        self.command("SET", f"tenant:{TENANT}", json.dumps(document))
+        self.command("SET", f"tokens:{TENANT}:staff:{USER}", BALANCE)
+
+    def _node_of(self, key: str) -> RedisServer:
+        nodes = self.nodes
+        if len(nodes) == 1:
+            return nodes[0]
+        slot = nodes[0].command("CLUSTER", "KEYSLOT", key)
+        return next(node for place, node in enumerate(nodes) if 16_384 * place // 3 <= slot < 16_384 * (place + 1) // 3)
+
+
+@dataclass(slots=True)
+class Stage:
+    """Starts replicas and workers on a store, with the scripted provider as ``openai``; ``strike`` ends them all."""
+
+    folder: Path
+    store: Store
+    provider: ProviderProcess
+    running: list[GatewayProcess] = field(default_factory=list)
+    numbers: Iterator[int] = field(default_factory=count)
+
+    def serve(self, command: str = "serve", **variables: str) -> GatewayProcess:
+        """One more process, with these settings beside brief leases."""
+        providers = self.folder / "providers.toml"
+        providers.write_text(f'[openai]\nbase_url = "{self.provider.base_url}"\nmodels = "any"\n')
+        environment = {
+            "SLUICE_REDIS_URL": self.store.url,
+            "SLUICE_JWT_SECRET": SECRET,
+            "SLUICE_PROVIDERS": str(providers),
+            **BRIEF,
+            **variables,
+        }
+        log_file = self.folder / f"{command}-{next(self.numbers)}.log"
+        process = GatewayProcess.start(log_file, environment, command=command)
+        self.running.append(process)
+        return process
+
+    def work(self, **variables: str) -> GatewayProcess:
+        return self.serve("worker", **variables)
+
+    def serve_two(self, **variables: str) -> tuple[GatewayProcess, GatewayProcess]:
+        """Two replicas with the same settings, started at the same time."""
+        with ThreadPoolExecutor() as threads:
+            first, second = (threads.submit(self.serve, **variables) for _ in range(2))
+            return first.result(), second.result()
+
+    def strike(self) -> None:
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(GatewayProcess.stop, self.running))
+        for process in self.running:
+            require_silence(process.log)
+
+
+def staged(folder: Path, server: RedisServer | RedisCluster, provider: ProviderProcess) -> Iterator[Stage]:
+    """The body of a fixture: an empty store, a provider that has forgotten everything, and nothing left behind."""
+    store = Store(server)
+    store.empty()
+    provider.reset()
+    stage = Stage(folder, store, provider)
+    yield stage
+    stage.strike()

@@ -1,0 +1,110 @@
+"""Jobs and the workers that take them: whoever dies on the way, every job is done, and paid for once."""
+
+import asyncio
+import statistics
+import time
+from collections import defaultdict
+from itertools import pairwise
+
+import pytest
+
+from domain.runs import MAX_ATTEMPTS
+from tests.e2e.client import enqueue, fetch
+from tests.e2e.conftest import Figure
+from tests.e2e.stage import Stage
+from tests.gateway import GatewayProcess
+from tests.provider.exchange import Seen
+from tests.redis_server import wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.usefixtures("partings")]
+
+JOBS = 500
+WORDS = 10
+#: What one job costs: one word of prompt, and the answer.
+COST = 1 + WORDS
+MODEL = f"words-n{WORDS}-i20"
+
+
+async def test_500_jobs_are_done_once_each_by_workers_that_are_killed_every_second(
+    stage: Stage, figure: Figure
+) -> None:
+    front = stage.serve(SLUICE_JOB_SLOTS="0")
+    workers = [stage.work(SLUICE_JOB_SLOTS="2") for _ in range(4)]
+    began = time.monotonic()
+    jobs = await queue_all(front)
+
+    kills = await kill_one_each_second(stage, workers)
+
+    seconds = time.monotonic() - began
+    calls = by_prompt(stage.provider.requests())
+    again = [b.at - a.ended_at for seen in calls.values() for a, b in pairwise(seen) if a.ended_at is not None]
+    assert statuses(stage, jobs) == {"completed": JOBS}
+    assert len(calls) == JOBS
+    assert stage.store.spent() == JOBS * COST
+    assert stage.store.settlements() == [COST] * JOBS
+    figure(f"{JOBS} jobs completed and settled once each in {seconds:.1f} s, {kills} kills, {len(again)} re-runs")
+    assert again
+    figure(
+        "from a worker's death to its job's next run: "
+        f"min {min(again):.2f} s, median {statistics.median(again):.2f} s, max {max(again):.2f} s (lease 2 s)"
+    )
+    answers = await asyncio.gather(*(fetch(front, job) for job in jobs[::50]))
+    assert {answer.json["choices"][0]["message"]["content"] for answer in answers} == {
+        " ".join(f"w{number}" for number in range(WORDS))
+    }
+
+
+async def queue_all(front: GatewayProcess) -> list[str]:
+    room = asyncio.Semaphore(20)
+
+    async def one(number: int) -> str:
+        async with room:
+            job = await enqueue(front, MODEL, f"job{number}")
+        assert job.status == 200, job.body
+        found: str = job.json["id"]
+        return found
+
+    return list(await asyncio.gather(*(one(number) for number in range(JOBS))))
+
+
+async def kill_one_each_second(stage: Stage, workers: list[GatewayProcess]) -> int:
+    """Until all jobs have ended; how many were killed. Another worker takes the place of each at once."""
+    kills, tasks = 0, []
+    due = time.monotonic()
+    while unfinished(stage):
+        due += 1.0
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        # A job whose third worker dies is given up, as it should be; that is not what is counted here.
+        await asyncio.to_thread(wait_until, lambda: not on_last_attempt(stage), "the end of a third attempt")
+        workers.pop(0).kill()
+        kills += 1
+        replacement = asyncio.create_task(asyncio.to_thread(stage.work, SLUICE_JOB_SLOTS="2"))
+        replacement.add_done_callback(lambda done: workers.append(done.result()))
+        tasks.append(replacement)
+    await asyncio.gather(*tasks)
+    return kills
+
+
+def unfinished(stage: Stage) -> int:
+    """How many requests are kept, which is only until their runs have ended."""
+    return len(stage.store.all_keys("*:request:*"))
+
+
+def on_last_attempt(stage: Stage) -> bool:
+    running = [run for key in stage.store.all_keys("*:leases") for run in stage.store.command("ZRANGE", key, 0, -1)]
+    return any(int(stage.store.record(run.decode())["attempt"]) >= MAX_ATTEMPTS for run in running)
+
+
+def statuses(stage: Stage, jobs: list[str]) -> dict[str, int]:
+    found: dict[str, int] = defaultdict(int)
+    for job in jobs:
+        found[stage.store.record(job)["status"]] += 1
+    return dict(found)
+
+
+def by_prompt(calls: list[Seen]) -> dict[str, list[Seen]]:
+    """The calls of each job, which asks with words of its own."""
+    found: dict[str, list[Seen]] = defaultdict(list)
+    for call in calls:
+        found[call.body["messages"][0]["content"]].append(call)
+    return dict(found)
