@@ -27,8 +27,8 @@ class Model:
     aliases: tuple[str, ...] = ()
     owned_by: str = "unknown"
     images: ImageRule | None = None
-    weight: float = 1.0
     names: Mapping[str, str] = field(default_factory=dict)
+    weight: float = 1.0
 
     def name_at(self, provider_id: str, asked: str) -> str | None:
         """The name to send to this provider for a model asked for as ``asked``; None where it is another model."""
