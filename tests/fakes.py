@@ -242,9 +242,12 @@ class _Reached:
         async def call(*arguments: Any, **named: Any) -> object:
             await self._process.through()
             try:
-                return await work(*arguments, **named)
-            finally:
+                answer: object = await work(*arguments, **named)
+            except SluiceError:
                 await self._process.through()
+                raise
+            await self._process.through()
+            return answer
 
         async def stream(*arguments: Any) -> AsyncGenerator[object, None]:
             await self._process.through()

@@ -88,7 +88,7 @@ class Housekeeping:
             await execution.writer.touch()
         except Superseded:
             execution.stop(Handover.LOST)
-        except CompletionCancelled as error:
+        except (CompletionCancelled, StoreUnavailable) as error:
             execution.stop(error)
 
     async def _mind_readers(self, execution: Execution) -> None:

@@ -136,7 +136,7 @@ class Orders:
     async def _keep_record(self, job: Job, names: list[Claimed]) -> None:
         """Keep the record of a new run, or leave nothing of it."""
         try:
-            await insist(lambda: self._store.begin(job.run, _work_to_keep(job)), _BEGIN_PATIENCE)
+            await insist(lambda: self._store.begin(job.run, job.kept), _BEGIN_PATIENCE)
             for claimed in names:
                 if not await self._joining.confirm(claimed):
                     # Another request lost its patience with this one, and has begun a run of its own.
@@ -220,10 +220,3 @@ class Orders:
         )
         await insist(lambda: self._store.begin(view), _BEGIN_PATIENCE)
         return Started(as_view(view, source), prepared.verdict, cache="hit" if hit else "shared")
-
-
-def _work_to_keep(job: Job) -> Work | None:
-    """What the store needs of a run's work: not what its caller said, where nobody will ever begin it again."""
-    if job.work is None or job.run.queued or job.run.restartable:
-        return job.work
-    return replace(job.work, request=ChatRequest([], {"messages": []}))

@@ -365,7 +365,8 @@ async def test_another_group_never_gets_the_answer(
     guest = Member(replica, member.tenant, user="guest", group="guests")
     await ask(member, surface)
 
-    other = await ask(guest, surface, **({"group_id": "guests"} if surface is GROUP else {}))
+    in_group: dict[str, Any] = {"group_id": "guests"} if surface is GROUP else {}
+    other = await ask(guest, surface, **in_group)
 
     assert (other.status_code, other.headers["x-cache"]) == (200, "miss")
     assert len(provider.requests()) == 2
