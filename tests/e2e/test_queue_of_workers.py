@@ -1,6 +1,7 @@
 """Jobs and the workers that take them: whoever dies on the way, every job is done, and paid for once."""
 
 import asyncio
+import signal
 import statistics
 import time
 from collections import defaultdict
@@ -52,6 +53,27 @@ async def test_500_jobs_are_done_once_each_by_workers_that_are_killed_every_seco
     assert {answer.json["choices"][0]["message"]["content"] for answer in answers} == {
         " ".join(f"w{number}" for number in range(WORDS))
     }
+
+
+async def test_jobs_of_a_replica_that_is_told_to_end_are_finished_by_another(stage: Stage, figure: Figure) -> None:
+    here, there = stage.serve(SLUICE_JOB_SLOTS="2", SLUICE_DRAIN_SECONDS="0.5"), stage.serve(SLUICE_JOB_SLOTS="0")
+    model = f"words-n{WORDS}-i200"
+    jobs = [(await enqueue(here, model, f"job{number}", max_tokens=WORDS)).json["id"] for number in range(6)]
+    stage.provider.wait_until(lambda seen: len(seen) == 2)
+
+    here.process.send_signal(signal.SIGTERM)
+    told = time.monotonic()
+    stage.work(SLUICE_JOB_SLOTS="6")
+    states = await asyncio.gather(*(fetch(there, job, wait=30) for job in jobs))
+
+    assert [state.json["status"] for state in states] == ["completed"] * 6
+    assert await asyncio.to_thread(here.process.wait, 20) == 0
+    assert stage.store.spent() == 6 * COST
+    assert stage.store.settlements() == [COST] * 6
+    figure(
+        f"6 jobs of a replica told to end, 2 of them begun: completed elsewhere {time.monotonic() - told:.2f} s later, "
+        f"{len(stage.provider.requests())} provider calls"
+    )
 
 
 async def queue_all(front: GatewayProcess) -> list[str]:
