@@ -272,10 +272,6 @@ ADDRESS = {"type": "object", "properties": {"city": {"type": "string"}, "street"
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": ADDRESS}}
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="known defect: after a rollback, fence and attempt of the next claim are those of the forgotten one",
-)
 async def test_a_claim_that_redis_forgot_does_not_splice_two_generations(saving: Stage, figure: Figure) -> None:
     front = saving.serve(SLUICE_JOB_SLOTS="0")
     job = await enqueue(front, "tools-i150", tools=[TOOL])
@@ -293,5 +289,6 @@ async def test_a_claim_that_redis_forgot_does_not_splice_two_generations(saving:
     spliced = set(re.findall(rb'"id":"call_(\d+)_\d+"', heard))
     figure(f"a forgotten claim: {len(saving.provider.requests())} provider calls, {len(spliced)} in one transcript")
     calls = state.json["choices"][0]["message"]["tool_calls"]
+    assert heard.count(b'"code":"generation_restarted"') == heard.count(b'"error"') == 1
     assert len(spliced) == 1
     assert len({call["id"].split("_")[1] for call in calls}) == 1
