@@ -328,9 +328,11 @@ async def test_a_replica_that_takes_the_run_that_it_lost_looks_after_it_as_after
     run = (await enqueue(replica)).run
     await until(lambda: bool(world.provider.calls))
     # Somebody else takes it for dead, and it is the only one to take it up.
-    world.clock.advance(LEASE)
+    replica.process.stop()
+    await asyncio.sleep(LEASE + 1.0)
     script(world, second, *CHUNKS)
     await world.housekeeping().round()
+    replica.process.go_on()
     await until(lambda: len(world.provider.calls) == 2)
     reader = asyncio.ensure_future(follow(replica, run.id))
 
@@ -341,7 +343,7 @@ async def test_a_replica_that_takes_the_run_that_it_lost_looks_after_it_as_after
 
     record = await world.over(run)
     assert entries == LOG
-    assert (record.status, record.attempt, record.fence) == (Status.COMPLETED, 2, 3)
+    assert (record.status, record.attempt, record.fence) == (Status.COMPLETED, 2, 4)
     assert world.ledger.calls["settle"] == 1
 
 
