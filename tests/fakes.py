@@ -89,6 +89,7 @@ class ScriptedProvider:
     """A provider that plays a script, from its beginning for every call.
 
     ``calls`` are the calls so far, ``open`` how many of them are being answered, ``most_open`` the most there were.
+    It ``swallows`` so many cancellations, as a library does for which one comes together with a timeout of its own.
     """
 
     def __init__(self, *script: Step) -> None:
@@ -97,6 +98,7 @@ class ScriptedProvider:
         self.asked = asyncio.Event()
         self.open = 0
         self.most_open = 0
+        self.swallows = 0
 
     async def create_chat_completion(self, call: Call) -> Completion:
         self._arrive(call)
@@ -131,11 +133,20 @@ class ScriptedProvider:
     async def _play(self, step: Step) -> None:
         match step:
             case asyncio.Event():
-                await step.wait()
+                await self._wait(step)
             case BaseException():
                 raise step
             case _:
                 raise AssertionError(f"no step for this call: {step!r}")
+
+    async def _wait(self, step: asyncio.Event) -> None:
+        while not step.is_set():
+            try:
+                await step.wait()
+            except asyncio.CancelledError:
+                if not self.swallows:
+                    raise
+                self.swallows -= 1
 
 
 class FlakyStore(Generic[P]):
