@@ -224,7 +224,9 @@ class CompletionRuns:
             async with self._reading.following(run, cursor) as tail:
                 yield tail
             return
-        require_place(replace(execution.tail.run, tail=len(execution.tail.entries)), cursor)
+        # A reader elsewhere may have seen what the store has, but has not acknowledged here yet.
+        seen = max(len(execution.tail.entries), execution.writer.said)
+        require_place(replace(execution.tail.run, tail=seen), cursor)
         with execution.tail.read() as tail:
             yield tail
 
