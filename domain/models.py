@@ -6,6 +6,9 @@ from fnmatch import fnmatchcase
 
 from domain.images import ImageRule
 
+#: What the tokens of a model are counted with that nobody knows better; OpenAI's for its current models.
+DEFAULT_VOCABULARY = "o200k_base"
+
 
 @dataclass(frozen=True, slots=True)
 class Model:
@@ -17,7 +20,7 @@ class Model:
     name: str
     context_window: int | None = None
     max_output_tokens: int | None = None
-    tokenizer: str = "o200k_base"
+    tokenizer: str = DEFAULT_VOCABULARY
     aliases: tuple[str, ...] = ()
     owned_by: str = "unknown"
     images: ImageRule | None = None

@@ -24,6 +24,8 @@ from domain.runs import MAX_ATTEMPTS, SHARDS, Claim, Run, Status
 #: Seconds between two rounds; a random part keeps the replicas from making theirs at the same moment.
 _ROUND = 0.75
 _JITTER = 0.5
+#: Seconds that a reader has at least to come at all.
+_LEAST_GRACE = 1.0
 
 
 class Housekeeping:
@@ -96,7 +98,7 @@ class Housekeeping:
         run, tail = execution.job.run, execution.tail
         if run.detach_grace is None or run.queued or tail.readers:
             return
-        if asyncio.get_running_loop().time() - tail.left < run.detach_grace:
+        if asyncio.get_running_loop().time() - tail.left < max(run.detach_grace, _LEAST_GRACE):
             return
         known = await self._store.get(run.id)
         if known is None or known.followers or await self._store.attended(run.id) or tail.readers:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from config.container import Container
+from domain.models import DEFAULT_VOCABULARY
 from entrypoints.http.answering import Answering
 from entrypoints.http.app import App, HttpSettings, Services, create_app
 from entrypoints.http.exchange import Exchanges
@@ -37,6 +38,10 @@ def assemble(
     async def require_clear_namespaces() -> None:
         await namespaces.require_clear()
 
+    async def load_vocabulary() -> None:
+        # It holds up the whole process for a moment, which no request should meet.
+        await container.tokenizer().count(DEFAULT_VOCABULARY, ("",))
+
     services = Services(
         group=GroupSurface(*parts),
         tenant=TenantSurface(*parts),
@@ -45,7 +50,7 @@ def assemble(
         runs=runs,
         registry=planner.registry,
         exchanges=Exchanges(journal, container.entropy()),
-        start=(*((before,) if before is not None else ()), require_clear_namespaces, runs.work),
+        start=(*((before,) if before is not None else ()), require_clear_namespaces, load_vocabulary, runs.work),
         stop=tuple(container.closers()),
     )
     http = HttpSettings(
