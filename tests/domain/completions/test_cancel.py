@@ -120,7 +120,8 @@ async def test_who_cancels_waits_only_as_long_as_was_said(world: World) -> None:
 
     told = await world.replica().cancel(run, 3.0)
 
-    assert (told.status, world.clock() - asked_at) == (Status.IN_PROGRESS, pytest.approx(3.0))
+    assert told.status is Status.IN_PROGRESS
+    assert world.clock() - asked_at == pytest.approx(3.0)
 
 
 @pytest.mark.parametrize("seeds", [range(start, start + 100) for start in range(0, 1_000, 100)], ids=str)

@@ -1,20 +1,23 @@
 """Housekeeping: whatever becomes of a producer, its run ends once, is paid for once, and its readers are told."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from domain.completions.runs import CompletionRuns
+from domain.completions.tail import Tail
 from domain.errors import GenerationInterrupted, GenerationRestarted, WorkerLost
-from domain.facts import RunEnded, RunRequeued
+from domain.facts import RunEnded, RunRequeued, Unexpected
 from domain.runs import MAX_ATTEMPTS, Run, RunError, Status
 from tests.builders import a_caller, a_chunk, a_completion, a_request, a_stream, a_tenant
 from tests.domain.completions.world import (
     INITIAL,
     LEASE,
     PROMPT,
+    Replica,
     World,
     begin,
+    ended,
     enqueue,
     follow,
     read_all,
@@ -38,18 +41,18 @@ def interrupted() -> RunError:
     return RunError.of(GenerationInterrupted())
 
 
-async def a_silent_run(world: World, **order: object) -> Run:
+async def a_silent_run(world: World, *, queued: bool = False, **order: Any) -> Run:
     """A run whose replica was killed before the provider said anything."""
     script(world, asyncio.Event())
     replica = await world.worker()
-    run = (await (enqueue if order.pop("queued", False) else start)(replica, **order)).run
+    run = (await (enqueue if queued else start)(replica, **order)).run
     await until(lambda: bool(world.provider.calls))
     replica.process.kill()
     script(world, *CHUNKS)
     return run
 
 
-async def a_talking_run(world: World, *, queued: bool = False) -> tuple[Run, CompletionRuns]:
+async def a_talking_run(world: World, *, queued: bool = False) -> tuple[Run, Replica]:
     """A run whose provider has said the first two of its chunks, and its replica."""
     script(world, CHUNKS[:2], asyncio.Event())
     replica = await world.worker()
@@ -220,7 +223,7 @@ async def test_an_owner_that_wakes_up_after_its_run_was_buried_changes_nothing(w
     replica = await world.worker()
     run, tail = await begin(replica)
     await until(lambda: len(tail.entries) == 2)
-    here = asyncio.ensure_future(read_here(replica, tail))
+    here = asyncio.ensure_future(read_here(tail))
     await settled()
 
     replica.process.stop()
@@ -239,11 +242,10 @@ async def test_an_owner_that_wakes_up_after_its_run_was_buried_changes_nothing(w
     assert world.provider.open == 0
 
 
-async def read_here(replica: CompletionRuns, tail: object) -> tuple[list[bytes], RunError | None]:
+async def read_here(tail: Tail) -> tuple[list[bytes], RunError | None]:
     """As a surface reads the run that it has just begun."""
-    with tail.read() as shared:  # type: ignore[attr-defined]
-        entries = await read_all(shared)
-        return entries, shared.ending.error
+    with tail.read() as shared:
+        return await read_all(shared), (await ended(shared)).error
 
 
 @pytest.mark.parametrize("queued", [False, True])
@@ -381,10 +383,10 @@ GRACE = 5.0
 IMPATIENT = a_caller(a_tenant(detach_grace=GRACE))
 
 
-async def a_detached_run(world: World, **order: object) -> tuple[Run, asyncio.Event]:
+async def a_detached_run(world: World) -> tuple[Run, asyncio.Event]:
     gate = asyncio.Event()
     script(world, CHUNKS[:2], gate, CHUNKS[2:])
-    run = (await start(await world.worker(), IMPATIENT, **order)).run
+    run = (await start(await world.worker(), IMPATIENT)).run
     await settled()
     return run, gate
 
@@ -402,12 +404,11 @@ async def test_a_run_that_nobody_reads_is_cancelled_when_the_grace_is_over_and_n
 
 
 async def test_a_tenant_that_says_nothing_lets_its_runs_finish(world: World) -> None:
-    run, replica = await a_talking_run(world)
+    run, _ = await a_talking_run(world)
 
     await asyncio.sleep(100.0)
 
     assert (await world.record(run)).status is Status.IN_PROGRESS
-    assert replica is not None
 
 
 @pytest.mark.parametrize("where", ["here", "elsewhere", "a follower"])
@@ -459,24 +460,24 @@ async def test_a_queued_job_needs_no_reader(world: World) -> None:
 
 
 async def test_a_store_that_is_away_does_not_end_the_rounds(world: World) -> None:
-    worker = await world.worker()
+    await world.worker()
     world.store.away = True
     await asyncio.sleep(30.0)
     world.store.away = False
 
     run, replica = await a_talking_run(world)
-    replica.process.kill() if replica is not worker else None
+    replica.process.kill()
 
     assert (await world.over(run)).error == interrupted()
 
 
 async def test_a_defect_does_not_end_the_rounds(world: World) -> None:
-    worker = await world.worker()
+    await world.worker()
     world.store.fail("enlist", error=GenerationInterrupted())
     await asyncio.sleep(5.0)
-
-    run = (await enqueue(world.replica())).run
     world.bell.broken = True
 
+    run = (await enqueue(world.replica())).run
+
     assert (await world.over(run)).status is Status.COMPLETED
-    assert worker is not None
+    assert [fact.where for fact in world.journal.of(Unexpected)] == ["housekeeping"]
