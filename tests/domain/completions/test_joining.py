@@ -308,6 +308,7 @@ async def test_a_hit_is_replayed_for_streams_and_whole_answers_alike(world: Worl
     assert len(world.provider.calls) == 1
 
 
+@pytest.mark.parametrize("forgotten", [False, True])
 @pytest.mark.parametrize(
     "steps",
     [
@@ -319,8 +320,11 @@ async def test_a_hit_is_replayed_for_streams_and_whole_answers_alike(world: Worl
         (ProviderTimeout(),),
     ],
 )  # fmt: skip
-async def test_only_whole_answers_are_given_again(world: World, steps: tuple[Step, ...]) -> None:
+async def test_only_whole_answers_are_given_again(world: World, steps: tuple[Step, ...], forgotten: bool) -> None:
     script(world, *steps)
+    if forgotten:
+        # Nobody takes the name back.
+        world.names.fail("keep")
     replica = world.replica()
     await world.over((await start(replica, request=CACHED)).run)
     await settled()

@@ -112,6 +112,7 @@ class Walk:
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
         self.world = World()
+        self.world.store.turns = self.dice.randint(0, 2)
         self.provider = Chatterbox()
         self.world.provider = self.provider
         self.ids: dict[tuple[int, int], bytes] = {}
