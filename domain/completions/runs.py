@@ -224,9 +224,14 @@ class CompletionRuns:
             async with self._reading.following(run, cursor) as tail:
                 yield tail
             return
-        # A reader elsewhere may have seen what the store has, but has not acknowledged here yet.
-        seen = max(len(execution.tail.entries), execution.writer.said)
-        require_place(replace(execution.tail.run, tail=seen), cursor)
+        known = replace(execution.tail.run, tail=len(execution.tail.entries))
+        if cursor.seq > known.tail or (cursor.attempt or 0) > known.attempt:
+            # A reader who was elsewhere may have seen more than is known here, where the store has not answered yet,
+            # or where nobody knows yet that the run was taken over.
+            async with self._reading.following(known, cursor) as tail:
+                yield tail
+            return
+        require_place(known, cursor)
         with execution.tail.read() as tail:
             yield tail
 

@@ -42,14 +42,9 @@ class LogWriter:
         self.written = asyncio.get_running_loop().time()
 
     @property
-    def said(self) -> int:
-        """How many entries there are, whether or not the store is known to have them: some readers may see more."""
-        return len(self._said)
-
-    @property
     def owes(self) -> bool:
         """Whether something was said that the store has not acknowledged, so that no reader has seen it."""
-        return self.said > len(self._tail.entries)
+        return len(self._said) > len(self._tail.entries)
 
     async def write(self, entries: Sequence[bytes]) -> None:
         """Add entries. They are in the log when this returns, or will be when the store is back.

@@ -8,7 +8,7 @@ import pytest
 from domain.completions.tail import Tail
 from domain.errors import GenerationInterrupted, GenerationRestarted, WorkerLost
 from domain.facts import RunEnded, RunRequeued, Unexpected
-from domain.runs import MAX_ATTEMPTS, Run, RunError, Status
+from domain.runs import MAX_ATTEMPTS, Cursor, Run, RunError, Status
 from tests.builders import a_caller, a_chunk, a_completion, a_request, a_stream, a_tenant
 from tests.domain.completions.world import (
     INITIAL,
@@ -272,6 +272,26 @@ async def test_readers_of_an_owner_that_lost_its_run_get_what_the_new_owner_says
     assert {ending.status for _, ending in views} == {Status.COMPLETED}
     assert (await world.record(run)).charged == PROMPT + 2
     assert world.ledger.calls["settle"] == 1
+
+
+async def test_who_read_the_next_attempt_elsewhere_can_go_on_where_nobody_knows_of_it_yet(world: World) -> None:
+    script(world, asyncio.Event())
+    zombie = await world.worker()
+    run = (await enqueue(zombie)).run
+    await until(lambda: bool(world.provider.calls))
+    zombie.process.stop()
+    gate = asyncio.Event()
+    script(world, CHUNKS[:2], gate, CHUNKS[2:])
+    await world.worker()
+    await until(lambda: len(world.provider.calls) == 2)
+    await settled()
+    zombie.process.go_on()
+
+    async with zombie.following(run, Cursor(2, 2)) as tail:
+        gate.set()
+        rest = await read_all(tail, 2)
+
+    assert rest == LOG[2:]
 
 
 async def test_readers_who_came_before_and_after_a_job_was_claimed_here_all_learn_that_it_was_lost(
