@@ -191,7 +191,8 @@ class Reading:
 
 
 def _has_begun_again(part: LogSlice, known: Run) -> bool:
-    return part.run.attempt > known.attempt or part.run.status is Status.QUEUED
+    begun = (part.run.attempt, part.run.begun) != (known.attempt, known.begun)
+    return begun or part.run.status is Status.QUEUED
 
 
 def _newer(run: Run, tail: Tail) -> Run:

@@ -90,7 +90,7 @@ async def test_a_lease_ends_to_the_millisecond(store: RunStore, clock: FrozenClo
     after = (await store.survey(3), await store.seize(run.id))
 
     assert before == (Survey(), None)
-    assert after == (Survey(overdue=(run.id,)), Claim(replace(run, fence=2), WORK))
+    assert after == (Survey(overdue=(run.id,)), Claim(run, WORK))
 
 
 async def test_an_owner_who_is_late_keeps_the_run_if_nobody_has_seized_it(store: RunStore, clock: FrozenClock) -> None:
@@ -140,7 +140,7 @@ async def test_of_eight_who_seize_at_once_one_gets_the_run(store: RunStore, cloc
 
     claims = await asyncio.gather(*(store.seize(run.id) for _ in range(8)))
 
-    assert granted(claims) == Claim(replace(run, fence=2, tail=2), WORK)
+    assert granted(claims) == Claim(replace(run, tail=2), WORK)
 
 
 async def test_nobody_seizes_what_is_not_overdue(store: RunStore, clock: FrozenClock) -> None:
@@ -164,7 +164,7 @@ async def test_who_seized_a_run_and_goes_away_loses_it_to_the_next(store: RunSto
     later = await store.seize(run.id)
 
     assert at_once is None
-    assert later == Claim(replace(run, fence=3), WORK)
+    assert later == Claim(run, WORK)
 
 
 async def test_a_survey_names_the_runs_that_are_overdue_for_longest_first(store: RunStore, clock: FrozenClock) -> None:

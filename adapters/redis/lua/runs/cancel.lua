@@ -18,6 +18,7 @@ if run[1] ~= 'queued' then
   return nil
 end
 leave_queue(KEYS[3], KEYS[4], id)
-redis.call('HSET', KEYS[1], 'status', 'in_progress', 'fence', digits(integer(run[2]) + 1))
-set_due(KEYS[1], KEYS[5], id, math.floor(clock(ARGV[1]) * 1000) + lease_ms, kept_ms)
+local now_ms = math.floor(clock(ARGV[1]) * 1000)
+redis.call('HSET', KEYS[1], 'status', 'in_progress', 'fence', next_fence(integer(run[2]), now_ms))
+set_due(KEYS[1], KEYS[5], id, now_ms + lease_ms, kept_ms)
 return claim(KEYS[1], KEYS[2])
