@@ -20,7 +20,6 @@ from domain.completions.reading import Reading
 from domain.completions.tail import Tail
 from domain.errors import (
     CompletionCancelled,
-    CompletionShared,
     GenerationInterrupted,
     ShuttingDown,
     SluiceError,
@@ -257,9 +256,6 @@ class CompletionRuns:
             return run
         if run.source is not None:
             return await self._leave(run)
-        known = await self._store.get(run.id)
-        if known is not None and known.followers:
-            raise CompletionShared
         claim = await self._store.cancel(run.id)
         if claim is not None:
             await self._production.abandon(Job(claim.run, claim.work), Tail(claim.run), CompletionCancelled())
