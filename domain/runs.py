@@ -345,10 +345,12 @@ def require_place(run: Run, cursor: Cursor) -> None:
     """Raise unless the cursor is a place that this run has reached.
 
     Raises:
-        GenerationRestarted: it belongs to an older attempt.
+        GenerationRestarted: it belongs to an older attempt, or to one that is over while the next one is awaited.
         CursorAhead: it is ahead of the tail, or of an attempt that has not been.
     """
     if cursor.attempt is not None and cursor.attempt < run.attempt:
+        raise GenerationRestarted
+    if run.status is Status.QUEUED and run.attempt and cursor.seq and (cursor.attempt or run.attempt) == run.attempt:
         raise GenerationRestarted
     last = run.tail + (END_PLACE if is_terminal(run.status) else 0)
     if cursor.seq > last or (cursor.attempt or 0) > run.attempt:

@@ -11,6 +11,7 @@ from domain.completions.queue import JobQueue
 from domain.completions.writing import Superseded
 from domain.errors import (
     CompletionCancelled,
+    CompletionShared,
     GenerationInterrupted,
     QueueTimeout,
     SluiceError,
@@ -24,6 +25,8 @@ from domain.runs import MAX_ATTEMPTS, SHARDS, Claim, Run, Status
 #: Seconds between two rounds; a random part keeps the replicas from making theirs at the same moment.
 _ROUND = 0.75
 _JITTER = 0.5
+#: Seconds that a reader has at least to come at all.
+_LEAST_GRACE = 1.0
 
 
 class Housekeeping:
@@ -96,10 +99,13 @@ class Housekeeping:
         run, tail = execution.job.run, execution.tail
         if run.detach_grace is None or run.queued or tail.readers:
             return
-        if asyncio.get_running_loop().time() - tail.left < run.detach_grace:
+        if asyncio.get_running_loop().time() - tail.left < max(run.detach_grace, _LEAST_GRACE):
             return
-        known = await self._store.get(run.id)
-        if known is None or known.followers or await self._store.attended(run.id) or tail.readers:
+        if await self._store.attended(run.id) or tail.readers:
+            return
+        try:
+            await self._store.cancel(run.id)
+        except CompletionShared:
             return
         execution.stop(CompletionCancelled())
 

@@ -8,8 +8,9 @@ import pytest
 
 from adapters.redis.connection import RedisConnection
 from adapters.redis.keys import RunKeys, ShardKeys
+from domain.errors import CompletionShared
 from domain.ports import RunStore
-from domain.runs import Appended, Claim, Standing, Status, Survey
+from domain.runs import Appended, Claim, Run, Standing, Status, Survey
 from tests.contracts.runs import (
     CANCELLED,
     COMPLETED,
@@ -303,6 +304,32 @@ async def test_what_is_unknown_or_has_ended_is_not_cancelled(store: RunStore) ->
 
     assert claims == [None, None]
     assert await store.get(run.id) == before
+
+
+async def test_a_run_that_others_follow_is_not_cancelled(store: RunStore) -> None:
+    runs = [new_run(), queued_run()]
+    for run in runs:
+        await store.begin(run, WORK)
+        await store.join(run.id)
+
+        with pytest.raises(CompletionShared):
+            await store.cancel(run.id)
+
+        assert await store.get(run.id) == replace(run, followers=1)
+
+
+async def test_of_a_canceller_and_a_follower_at_the_same_time_one_learns_of_the_other(store: RunStore) -> None:
+    async def once() -> None:
+        run = new_run()
+        await store.begin(run, WORK)
+
+        cancelled, joined = await asyncio.gather(store.cancel(run.id), store.join(run.id), return_exceptions=True)
+
+        assert isinstance(joined, Run)
+        assert isinstance(cancelled, CompletionShared) != joined.cancelling
+
+    for _ in range(20):
+        await asyncio.gather(*(once() for _ in range(10)))
 
 
 async def test_cancelling_and_ending_at_the_same_time_lead_to_one_ending_a_thousand_times(store: RunStore) -> None:
