@@ -13,6 +13,7 @@ from domain.completions.queue import JobQueue
 from domain.completions.writing import Superseded
 from domain.errors import (
     CompletionCancelled,
+    CompletionShared,
     GenerationInterrupted,
     QueueTimeout,
     SluiceError,
@@ -125,8 +126,11 @@ class Housekeeping:
             return
         if asyncio.get_running_loop().time() - tail.left < max(run.detach_grace, _LEAST_GRACE):
             return
-        known = await self._store.get(run.id)
-        if known is None or known.followers or await self._store.attended(run.id) or tail.readers:
+        if await self._store.attended(run.id) or tail.readers:
+            return
+        try:
+            await self._store.cancel(run.id)
+        except CompletionShared:
             return
         execution.stop(CompletionCancelled())
 

@@ -106,7 +106,7 @@ class Orders:
         prepared = await self._admission.prepare(caller, request, order.run_id, queued=queued)
         if request.cache_key is None or not caller.tenant.cache_seconds:
             return await self._begin(prepared, order, status, [key] if key else [])
-        name = cache_name(prepared.account, prepared.target, request)
+        name = cache_name(prepared.account, prepared.target, request, extras=order.extras)
         under_way = self._limits.queue_seconds + self._limits.total_seconds + caller.tenant.cache_seconds
         found = await self._joining.by_cache(name, order.run_id, under_way)
         if isinstance(found, Run) and not caller.tenant.cache_charged:

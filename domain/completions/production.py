@@ -206,16 +206,21 @@ class Production:
         completion = progress.completion()
         nothing_came = error is not None and progress.is_empty
         usage = None if nothing_came or job.work is None else await self._usage(job.work, completion)
-        charged = await self._settle(job, usage)
         ending = Ending(
             status=_status_after(error),
             completion=replace(completion, usage=usage) if error is None else None,
             usage=usage,
-            charged=charged,
             error=RunError.of(error) if error is not None else None,
         )
-        if not await self._record(execution, ending):
-            return Handover.LOST
+        if usage is None:
+            # What was held is given back only once nobody can execute the run any more.
+            if not await self._record(execution, ending):
+                return Handover.LOST
+            await self._settle(job, usage)
+        else:
+            ending = replace(ending, charged=await self._settle(job, usage))
+            if not await self._record(execution, ending):
+                return Handover.LOST
         self._tell(job, ending, error, self.clock() - progress.began)
         # Nobody waits for the rest.
         await self._correct_rate(job, usage)

@@ -1,20 +1,23 @@
 """Housekeeping: whatever becomes of a producer, its run ends once, is paid for once, and its readers are told."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from domain.completions.runs import CompletionRuns
+from domain.completions.tail import Tail
 from domain.errors import GenerationInterrupted, GenerationRestarted, WorkerLost
-from domain.facts import RunEnded, RunRequeued
-from domain.runs import MAX_ATTEMPTS, Run, RunError, Status
+from domain.facts import RunEnded, RunRequeued, Unexpected
+from domain.runs import MAX_ATTEMPTS, Cursor, Run, RunError, Status
 from tests.builders import a_caller, a_chunk, a_completion, a_request, a_stream, a_tenant
 from tests.domain.completions.world import (
     INITIAL,
     LEASE,
     PROMPT,
+    Replica,
     World,
     begin,
+    ended,
     enqueue,
     follow,
     read_all,
@@ -38,18 +41,18 @@ def interrupted() -> RunError:
     return RunError.of(GenerationInterrupted())
 
 
-async def a_silent_run(world: World, **order: object) -> Run:
+async def a_silent_run(world: World, *, queued: bool = False, **order: Any) -> Run:
     """A run whose replica was killed before the provider said anything."""
     script(world, asyncio.Event())
     replica = await world.worker()
-    run = (await (enqueue if order.pop("queued", False) else start)(replica, **order)).run
+    run = (await (enqueue if queued else start)(replica, **order)).run
     await until(lambda: bool(world.provider.calls))
     replica.process.kill()
     script(world, *CHUNKS)
     return run
 
 
-async def a_talking_run(world: World, *, queued: bool = False) -> tuple[Run, CompletionRuns]:
+async def a_talking_run(world: World, *, queued: bool = False) -> tuple[Run, Replica]:
     """A run whose provider has said the first two of its chunks, and its replica."""
     script(world, CHUNKS[:2], asyncio.Event())
     replica = await world.worker()
@@ -149,6 +152,7 @@ async def test_eight_replicas_bury_a_run_once(world: World) -> None:
     run, replica = await a_talking_run(world)
     replica.process.kill()
     keepers = [world.housekeeping(f"keeper-{number}") for number in range(8)]
+    world.store.turns = 1
     world.clock.advance(LEASE)
 
     await asyncio.gather(*(keeper.round() for keeper in keepers))
@@ -160,6 +164,7 @@ async def test_eight_replicas_bury_a_run_once(world: World) -> None:
 async def test_eight_replicas_requeue_a_run_once(world: World) -> None:
     run = await a_silent_run(world)
     keepers = [world.housekeeping(f"keeper-{number}") for number in range(8)]
+    world.store.turns = 1
     world.clock.advance(LEASE)
 
     await asyncio.gather(*(keeper.round() for keeper in keepers))
@@ -220,7 +225,7 @@ async def test_an_owner_that_wakes_up_after_its_run_was_buried_changes_nothing(w
     replica = await world.worker()
     run, tail = await begin(replica)
     await until(lambda: len(tail.entries) == 2)
-    here = asyncio.ensure_future(read_here(replica, tail))
+    here = asyncio.ensure_future(read_here(tail))
     await settled()
 
     replica.process.stop()
@@ -239,11 +244,10 @@ async def test_an_owner_that_wakes_up_after_its_run_was_buried_changes_nothing(w
     assert world.provider.open == 0
 
 
-async def read_here(replica: CompletionRuns, tail: object) -> tuple[list[bytes], RunError | None]:
+async def read_here(tail: Tail) -> tuple[list[bytes], RunError | None]:
     """As a surface reads the run that it has just begun."""
-    with tail.read() as shared:  # type: ignore[attr-defined]
-        entries = await read_all(shared)
-        return entries, shared.ending.error
+    with tail.read() as shared:
+        return await read_all(shared), (await ended(shared)).error
 
 
 @pytest.mark.parametrize("queued", [False, True])
@@ -268,6 +272,26 @@ async def test_readers_of_an_owner_that_lost_its_run_get_what_the_new_owner_says
     assert {ending.status for _, ending in views} == {Status.COMPLETED}
     assert (await world.record(run)).charged == PROMPT + 2
     assert world.ledger.calls["settle"] == 1
+
+
+async def test_who_read_the_next_attempt_elsewhere_can_go_on_where_nobody_knows_of_it_yet(world: World) -> None:
+    script(world, asyncio.Event())
+    zombie = await world.worker()
+    run = (await enqueue(zombie)).run
+    await until(lambda: bool(world.provider.calls))
+    zombie.process.stop()
+    gate = asyncio.Event()
+    script(world, CHUNKS[:2], gate, CHUNKS[2:])
+    await world.worker()
+    await until(lambda: len(world.provider.calls) == 2)
+    await settled()
+    zombie.process.go_on()
+
+    async with zombie.following(run, Cursor(2, 2)) as tail:
+        gate.set()
+        rest = await read_all(tail, 2)
+
+    assert rest == LOG[2:]
 
 
 async def test_readers_who_came_before_and_after_a_job_was_claimed_here_all_learn_that_it_was_lost(
@@ -328,9 +352,11 @@ async def test_a_replica_that_takes_the_run_that_it_lost_looks_after_it_as_after
     run = (await enqueue(replica)).run
     await until(lambda: bool(world.provider.calls))
     # Somebody else takes it for dead, and it is the only one to take it up.
-    world.clock.advance(LEASE)
+    replica.process.stop()
+    await asyncio.sleep(LEASE + 1.0)
     script(world, second, *CHUNKS)
     await world.housekeeping().round()
+    replica.process.go_on()
     await until(lambda: len(world.provider.calls) == 2)
     reader = asyncio.ensure_future(follow(replica, run.id))
 
@@ -341,7 +367,7 @@ async def test_a_replica_that_takes_the_run_that_it_lost_looks_after_it_as_after
 
     record = await world.over(run)
     assert entries == LOG
-    assert (record.status, record.attempt, record.fence) == (Status.COMPLETED, 2, 3)
+    assert (record.status, record.attempt, record.fence) == (Status.COMPLETED, 2, 4)
     assert world.ledger.calls["settle"] == 1
 
 
@@ -379,10 +405,10 @@ GRACE = 5.0
 IMPATIENT = a_caller(a_tenant(detach_grace=GRACE))
 
 
-async def a_detached_run(world: World, **order: object) -> tuple[Run, asyncio.Event]:
+async def a_detached_run(world: World) -> tuple[Run, asyncio.Event]:
     gate = asyncio.Event()
     script(world, CHUNKS[:2], gate, CHUNKS[2:])
-    run = (await start(await world.worker(), IMPATIENT, **order)).run
+    run = (await start(await world.worker(), IMPATIENT)).run
     await settled()
     return run, gate
 
@@ -400,15 +426,14 @@ async def test_a_run_that_nobody_reads_is_cancelled_when_the_grace_is_over_and_n
 
 
 async def test_a_tenant_that_says_nothing_lets_its_runs_finish(world: World) -> None:
-    run, replica = await a_talking_run(world)
+    run, _ = await a_talking_run(world)
 
     await asyncio.sleep(100.0)
 
     assert (await world.record(run)).status is Status.IN_PROGRESS
-    assert replica is not None
 
 
-@pytest.mark.parametrize("where", ["here", "elsewhere", "a follower"])
+@pytest.mark.parametrize("where", ["here", "elsewhere", "a follower", "a follower who may come back"])
 async def test_a_run_that_somebody_reads_anywhere_goes_on(world: World, where: str) -> None:
     gate = asyncio.Event()
     script(world, CHUNKS[:2], gate, CHUNKS[2:])
@@ -416,13 +441,17 @@ async def test_a_run_that_somebody_reads_anywhere_goes_on(world: World, where: s
     asked = a_request(cache_key="k")
     run = (await start(here, IMPATIENT, asked)).run
     await settled()
-    reading = (await start(elsewhere, IMPATIENT, asked)).run if where == "a follower" else run
+    reading = (await start(elsewhere, IMPATIENT, asked)).run if "follower" in where else run
     reader = asyncio.ensure_future(follow(here if where == "here" else elsewhere, reading.id))
 
+    await settled()
+    if where.endswith("come back"):
+        reader.cancel()
+        await asyncio.wait((reader,))
     await asyncio.sleep(10 * GRACE)
     gate.set()
 
-    assert (await reader)[0] == LOG
+    assert reader.cancelled() or (await reader)[0] == LOG
     assert (await world.over(run)).status is Status.COMPLETED
 
 
@@ -457,24 +486,24 @@ async def test_a_queued_job_needs_no_reader(world: World) -> None:
 
 
 async def test_a_store_that_is_away_does_not_end_the_rounds(world: World) -> None:
-    worker = await world.worker()
+    await world.worker()
     world.store.away = True
     await asyncio.sleep(30.0)
     world.store.away = False
 
     run, replica = await a_talking_run(world)
-    replica.process.kill() if replica is not worker else None
+    replica.process.kill()
 
     assert (await world.over(run)).error == interrupted()
 
 
 async def test_a_defect_does_not_end_the_rounds(world: World) -> None:
-    worker = await world.worker()
+    await world.worker()
     world.store.fail("enlist", error=GenerationInterrupted())
     await asyncio.sleep(5.0)
-
-    run = (await enqueue(world.replica())).run
     world.bell.broken = True
 
+    run = (await enqueue(world.replica())).run
+
     assert (await world.over(run)).status is Status.COMPLETED
-    assert worker is not None
+    assert [fact.where for fact in world.journal.of(Unexpected)] == ["housekeeping"]
