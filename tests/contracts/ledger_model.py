@@ -139,7 +139,7 @@ class Book:
         over = sorted((hold.lapse_ms, hold_id) for hold_id, hold in self.open.items() if hold.lapse_ms <= self.now_ms)
         for _, hold_id in over:
             amount, _, used = self.open.pop(hold_id)
-            charge = used if used < amount else amount
+            charge = min(amount, used)
             if charge:
                 self.balance = self.known = max((self.balance or 0) - charge, -MAX_TOKENS)
             self._write("lapse", hold_id, charge)
