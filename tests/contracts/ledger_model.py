@@ -1,4 +1,4 @@
-"""What a ledger should do with one account, told as simply as possible; and what is really there, to compare it with."""
+"""What a ledger should do with one account, told as simply as possible; and what is really there, to compare."""
 
 import math
 from collections.abc import Mapping

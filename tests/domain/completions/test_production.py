@@ -534,24 +534,6 @@ async def test_a_settlement_whose_reply_is_lost_is_charged_once(world: World) ->
     assert world.journal.of(SettlementFailed) == []
 
 
-@pytest.mark.parametrize(
-    ("steps", "verb", "cost"), [(a_stream("Hello"), "settle", PROMPT + 1), ((ProviderTimeout(),), "release", 0)]
-)
-async def test_a_ledger_that_stays_away_is_noted_and_the_run_ends_all_the_same(
-    world: World, steps: Sequence[Step], verb: str, cost: int
-) -> None:
-    world.ledger.fail(verb, times=99)
-    script(world, *steps)
-    execution = await world.execution()
-    run = execution.job.run
-
-    ending = await produce(world, execution, IMPATIENT)
-
-    assert ending.charged == cost
-    assert world.journal.of(SettlementFailed) == [SettlementFailed(run.id, "acme", cost)]
-    assert (await world.record(run)).status is ending.status
-
-
 async def test_a_meter_that_cannot_be_corrected_is_no_failed_settlement(world: World) -> None:
     world.limiter.fail("correct")
     execution = await world.execution(caller=a_caller(a_tenant(limits=limits(tokens=600))))
