@@ -18,13 +18,23 @@ def test_keys_have_the_names_that_operators_know() -> None:
     account = AccountKeys.of(Account("acme", "staff", "u@1"))
     run = RunKeys.of(RUN)
 
-    named = [keys.tenant("acme"), account.balance, account.holds, account.closed("job-1"), keys.meter("acme", "rpm")]
+    named = [
+        keys.tenant("acme"),
+        account.balance,
+        account.holds,
+        account.history,
+        account.closed("job-1"),
+        account.operation("op-1"),
+        keys.meter("acme", "rpm"),
+    ]
 
     assert named == [
         "tenant:acme",
         "tokens:acme:staff:u@1",
         "{tokens:acme:staff:u@1}:holds",
+        "{tokens:acme:staff:u@1}:ledger",
         "{tokens:acme:staff:u@1}:closed:job-1",
+        "{tokens:acme:staff:u@1}:operation:op-1",
         "ratelimit:{acme}:rpm",
     ]
     assert astuple(run) == tuple(
@@ -40,7 +50,7 @@ def test_what_one_script_touches_is_in_one_slot() -> None:
     run = RunKeys.of(pointed.id)
 
     touched: list[list[str | None]] = [
-        [account.balance, account.holds, account.closed("job-1")],
+        [account.balance, account.holds, account.history, account.closed("job-1"), account.operation("op-1")],
         [keys.meter("acme", "rpm"), keys.meter("acme", "tpm")],
         [*astuple(run), *astuple(ShardKeys.of(shard_of(pointed.id))), keys.conversation_of(pointed)],
     ]
@@ -64,6 +74,8 @@ def test_what_is_no_id_enters_no_key(text: str) -> None:
         lambda: AccountKeys.of(Account("acme", text, "alice")),
         lambda: AccountKeys.of(Account("acme", "staff", text)),
         lambda: AccountKeys.of(Account("acme", "staff", "alice")).closed(text),
+        lambda: AccountKeys.of(Account("acme", "staff", "alice")).operation(text),
+        lambda: keys.balances(text),
         lambda: keys.conversation(text, "alice", "conv-1"),
         lambda: keys.conversation("acme", text, "conv-1"),
         lambda: keys.conversation("acme", "alice", text),
