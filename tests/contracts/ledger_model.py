@@ -1,4 +1,4 @@
-"""What a ledger should do with one account, told as simply as possible; and what is really there, to compare."""
+"""What a ledger should do with one account, told as simply as possible, and what it keeps, to compare them."""
 
 import math
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from adapters.redis.connection import RedisConnection
 from adapters.redis.keys import AccountKeys
+from adapters.redis.ledger import read_entry
 from domain.audit import examine
 from domain.errors import BalanceTooLarge, InsufficientTokens, OperationConflict
 from domain.ledger import Account, Entry, Hold
@@ -176,8 +177,6 @@ def memory_snapshot(ledger: Any) -> Snapshot:
 
 
 async def redis_snapshot(connection: RedisConnection) -> Snapshot:
-    from adapters.redis.ledger import _entry
-
     at = AccountKeys.of(ALICE)
     balance = await connection.command("GET", at.balance)
     beside = await connection.command("HGETALL", at.holds)
@@ -193,7 +192,7 @@ async def redis_snapshot(connection: RedisConnection) -> Snapshot:
         int(known) if known else None,
         held,
         holds,
-        tuple(_entry((line[0], _flat(line[1]))) for line in lines),
+        tuple(read_entry((line[0], _flat(line[1]))) for line in lines),
     )
 
 

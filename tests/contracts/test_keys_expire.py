@@ -34,14 +34,15 @@ def about(milliseconds: int) -> object:
     return pytest.approx(milliseconds, abs=5 * SECOND)
 
 
-async def test_only_documents_and_lasting_balances_are_for_good(
+async def test_only_documents_and_lasting_accounts_are_for_good(
     connection: RedisConnection, backend: Backend, clock: FrozenClock
 ) -> None:
     await _use_everything(connection, clock)
 
     for_good = {key for key, milliseconds in backend.lifetimes().items() if milliseconds == -1}
 
-    assert for_good == {"tenant:acme", "tokens:acme:staff:alice"}
+    at = AccountKeys.of(ALICE)
+    assert for_good == {"tenant:acme", at.balance, at.holds, at.history}
 
 
 async def _use_everything(connection: RedisConnection, clock: FrozenClock) -> None:
@@ -53,6 +54,9 @@ async def _use_everything(connection: RedisConnection, clock: FrozenClock) -> No
         await ledger.settle(account, "settled", 1)
         await ledger.release(account, "released")
         await ledger.release(account, "unknown")
+        await ledger.touch(account, "open", 1, 60)
+    await ledger.grant(ALICE, "g1", 5)
+    await ledger.adjust(ALICE, "a1", 5)
     await ledger.settle(Account("acme", "staff", "unknown"), "unknown", 1)
     charge = Charge("rpm", "requests", Allowance(10), 1)
     await limiter.take("acme", [charge, replace(charge, meter="day:rpm", daily=True)], [PLACE])
@@ -196,17 +200,71 @@ async def test_runs_that_nobody_touches_any_more_leave_nothing_behind(
     await eventually(gone)
 
 
-async def test_holds_last_as_long_as_the_last_of_them(connection: RedisConnection, backend: Backend) -> None:
-    ledger, at = RedisLedger(connection), AccountKeys.of(ALICE)
-    for hold_id, seconds in (("short", 10), ("long", 600), ("middle", 60)):
-        await ledger.hold(ALICE, hold_id, wanted=1, least=1, initial=10, seconds=seconds, lasting=True)
+async def test_all_of_an_account_lasts_as_long_as_its_balance(connection: RedisConnection, backend: Backend) -> None:
+    ledger = RedisLedger(connection)
+    for account in (ALICE, NOBODY):
+        await ledger.hold(account, "h1", wanted=1, least=1, initial=10, seconds=60, lasting=account is ALICE)
+    lasting, passing = AccountKeys.of(ALICE), AccountKeys.of(NOBODY)
+    await connection.command("PEXPIRE", passing.balance, MINUTE)
+
+    await ledger.settle(NOBODY, "h1", 1)
+    settled = backend.lifetimes()
+    await connection.command("SET", passing.balance, 100)
+    await ledger.available(NOBODY)
+    kept = backend.lifetimes()
+
+    assert {kept[key] for key in (lasting.balance, lasting.holds, lasting.history)} == {-1}
+    assert [settled[key] for key in (passing.balance, passing.holds, passing.history)] == [about(MINUTE)] * 3
+    assert [kept[key] for key in (passing.balance, passing.holds, passing.history)] == [-1] * 3
+
+
+async def test_what_is_granted_or_set_is_for_good(connection: RedisConnection, backend: Backend) -> None:
+    ledger = RedisLedger(connection)
+    accounts = {"granted": replace(NOBODY, user="granted"), "adjusted": replace(NOBODY, user="adjusted")}
+    for account in accounts.values():
+        await ledger.hold(account, "h1", wanted=1, least=1, initial=10, seconds=60, lasting=False)
+
+    await ledger.grant(accounts["granted"], "g1", 5)
+    await ledger.adjust(accounts["adjusted"], "a1", 10)
 
     lifetimes = backend.lifetimes()
-    for hold_id in ("short", "middle", "long"):
-        await ledger.release(ALICE, hold_id)
+    for account in accounts.values():
+        at = AccountKeys.of(account)
+        assert [lifetimes[key] for key in (at.balance, at.holds, at.history)] == [-1] * 3
 
-    assert lifetimes[at.holds] == about(10 * MINUTE)
-    assert at.holds not in backend.lifetimes()
+
+async def test_what_an_account_leaves_that_was_deleted_lasts_a_day(
+    connection: RedisConnection, backend: Backend
+) -> None:
+    ledger, at = RedisLedger(connection), AccountKeys.of(ALICE)
+    await ledger.grant(ALICE, "g1", 10)
+    await ledger.hold(ALICE, "h1", wanted=1, least=1, initial=0, seconds=60, lasting=True)
+
+    await connection.command("DEL", at.balance)
+    await ledger.available(ALICE)
+
+    assert {key: backend.lifetimes()[key] for key in (at.holds, at.history)} == {
+        at.holds: about(DAY),
+        at.history: about(DAY),
+    }
+
+
+async def test_what_has_ended_and_what_was_carried_out_is_remembered_for_a_day(
+    connection: RedisConnection, backend: Backend, clock: FrozenClock
+) -> None:
+    ledger, at = RedisLedger(connection, clock=clock), AccountKeys.of(ALICE)
+    await ledger.grant(ALICE, "g1", 10)
+    for hold_id in ("settled", "released", "lapsed"):
+        await ledger.hold(ALICE, hold_id, wanted=1, least=1, initial=10, seconds=60, lasting=True)
+    await ledger.settle(ALICE, "settled", 1)
+    await ledger.release(ALICE, "released")
+    clock.advance(61.0)
+    await ledger.available(ALICE)
+
+    lifetimes = backend.lifetimes()
+
+    remembered = [at.operation("g1"), *(at.closed(hold_id) for hold_id in ("settled", "released", "lapsed"))]
+    assert [lifetimes[key] for key in remembered] == [about(DAY)] * 4
 
 
 async def test_a_balance_of_a_passing_user_lasts_a_day_and_settling_does_not_prolong_it(

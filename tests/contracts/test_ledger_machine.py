@@ -231,7 +231,7 @@ def walk(stage: Stage, make: Callable[[FrozenClock], Sequence[Subject]], walks: 
     """Take so many random walks of up to 40 steps, the same ones each time."""
     machine = type("Machine", (LedgerMachine,), {"run": staticmethod(stage.run), "make": staticmethod(make)})
     phases = (Phase.generate, Phase.shrink) if shrink else (Phase.generate,)
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=walks,

@@ -14,14 +14,13 @@ from adapters.redis.names import RedisRunNames
 from adapters.redis.rate import RedisRateLimiter
 from adapters.redis.runs import RedisRunStore
 from adapters.redis.tenants import RedisTenantStore
-from domain.errors import StoreUnavailable
 from domain.ledger import Account, Hold
 from domain.ports import Clock, Named
 from domain.rate import Allowance, Charge, Slot
 from domain.runs import Appended, Claim, Standing, Status, claimed, ended
 from domain.tenants import Limits
 from tests.contracts.backends import Backend, connected, eventually
-from tests.contracts.proxy import Proxy, proxied
+from tests.contracts.proxy import Proxy, lost, proxied
 from tests.contracts.runs import COMPLETED, LEASE, WORK, entries, new_run, queued_run, taken
 from tests.fakes import FrozenClock
 from tests.redis_server import RedisServer
@@ -58,6 +57,9 @@ class Stores:
     def hold(self, hold_id: str = "h1") -> Awaitable[Hold]:
         return self.ledger.hold(ALICE, hold_id, wanted=10, least=1, initial=100, seconds=60, lasting=True)
 
+    async def all_accounts(self) -> list[Account]:
+        return [account async for account in self.ledger.accounts()]
+
     def verbs(self) -> Mapping[str, Callable[[], Awaitable[object]]]:
         run = queued_run()
         return {
@@ -71,6 +73,12 @@ class Stores:
             "limiter.correct": lambda: self.limiter.correct("acme", REQUEST, 0.0),
             "limiter.keep": lambda: self.limiter.keep("acme", [PLACE]),
             "limiter.free": lambda: self.limiter.free("acme", [PLACE]),
+            "ledger.touch": lambda: self.ledger.touch(BOB, "h1", 1, 60.0),
+            "ledger.grant": lambda: self.ledger.grant(BOB, "g1", 5),
+            "ledger.adjust": lambda: self.ledger.adjust(BOB, "a1", 5),
+            "ledger.history": lambda: self.ledger.history(BOB),
+            "ledger.audit": lambda: self.ledger.audit(BOB),
+            "ledger.accounts": self.all_accounts,
             "runs.begin": lambda: self.runs.begin(run, WORK),
             "runs.take": lambda: self.runs.take(3),
             "runs.append": lambda: self.runs.append(run.id, 1, 0, [b"x"]),
@@ -197,11 +205,14 @@ async def test_what_was_admitted_can_be_finished_on_a_full_server(
     clock.advance(LEASE + 1)
     await asyncio.gather(*(stores.runs.begin(each, WORK) for each in (run, restarting, waiting)))
     ending = {
+        "touch": lambda: stores.ledger.touch(ALICE, "h1", 1, 60.0),
         "settle": lambda: stores.ledger.settle(ALICE, "h1", 1),
         "release": lambda: stores.ledger.release(ALICE, "h2"),
         "correct": lambda: stores.limiter.correct("acme", REQUEST, 0.0),
         "renew": lambda: stores.limiter.keep("acme", [PLACE]),
         "free": lambda: stores.limiter.free("acme", [PLACE]),
+        "audit": lambda: stores.ledger.audit(ALICE),
+        "history": lambda: stores.ledger.history(ALICE),
         "append": lambda: stores.runs.append(run.id, 1, 0, [b"x"]),
         "end": lambda: stores.runs.append(run.id, 1, 1, [b"y"], COMPLETED),
         "seize": lambda: stores.runs.seize(silent.id),
@@ -211,6 +222,8 @@ async def test_what_was_admitted_can_be_finished_on_a_full_server(
     }
     beginning: dict[str, Callable[[], Awaitable[object]]] = {
         "hold": lambda: stores.hold("h3"),
+        "grant": lambda: stores.ledger.grant(ALICE, "g1", 5),
+        "adjust": lambda: stores.ledger.adjust(ALICE, "a1", 5),
         "begin": lambda: stores.runs.begin(new_run(), WORK),
         "take": lambda: stores.limiter.take("acme", [REQUEST]),
     }
@@ -265,14 +278,6 @@ async def far(proxy: Proxy, clock: FrozenClock) -> AsyncIterator[Stores]:
         yield Stores.of(connection, clock)
 
 
-async def lost(proxy: Proxy, call: Awaitable[object]) -> None:
-    """Make a call whose reply does not come."""
-    proxy.losing = True
-    with pytest.raises(StoreUnavailable):
-        await call
-    proxy.losing = False
-
-
 @on_redis
 async def test_a_command_whose_reply_was_lost_is_not_repeated(far: Stores, proxy: Proxy, stores: Stores) -> None:
     await stores.limiter.take("acme", [REQUEST])
@@ -297,21 +302,6 @@ async def test_a_place_whose_reply_was_lost_is_the_same_place_when_it_is_asked_f
     answers.append(await stores.limiter.take("acme", [], [other]))
 
     assert [answer.allowed for answer in answers] == [True, False, True]
-
-
-@on_redis
-async def test_ledger_calls_whose_replies_were_lost_can_be_repeated(far: Stores, proxy: Proxy, stores: Stores) -> None:
-    await asyncio.gather(stores.hold("h1"), stores.hold("h2"))
-
-    await lost(proxy, far.hold("h3"))
-    again = await far.hold("h3")
-    await lost(proxy, far.ledger.settle(ALICE, "h1", 7))
-    await far.ledger.settle(ALICE, "h1", 7)
-    await lost(proxy, far.ledger.release(ALICE, "h2"))
-    await far.ledger.release(ALICE, "h2")
-
-    assert again == Hold("h3", 10)
-    assert await stores.ledger.available(ALICE) == 100 - 7 - 10
 
 
 @on_redis
