@@ -26,6 +26,7 @@ def test_keys_have_the_names_that_operators_know() -> None:
         account.closed("job-1"),
         account.operation("op-1"),
         keys.meter("acme", "rpm"),
+        keys.meter("acme", "user:staff:u@1:rpm"),
     ]
 
     assert named == [
@@ -36,6 +37,7 @@ def test_keys_have_the_names_that_operators_know() -> None:
         "{tokens:acme:staff:u@1}:closed:job-1",
         "{tokens:acme:staff:u@1}:operation:op-1",
         "ratelimit:{acme}:rpm",
+        "ratelimit:{acme}:user:staff:u@1:rpm",
     ]
     assert astuple(run) == tuple(
         f"{{run:01}}:{kind}:{RUN}" for kind in ("record", "request", "log", "result", "attended")
@@ -51,7 +53,10 @@ def test_what_one_script_touches_is_in_one_slot() -> None:
 
     touched: list[list[str | None]] = [
         [account.balance, account.holds, account.history, account.closed("job-1"), account.operation("op-1")],
-        [keys.meter("acme", "rpm"), keys.meter("acme", "tpm")],
+        [
+            keys.meter("acme", name)
+            for name in ("rpm", "tpm", "runs", "group:staff:rpm", "user:staff:u@1:rpm", "day:tpm")
+        ],
         [*astuple(run), *astuple(ShardKeys.of(shard_of(pointed.id))), keys.conversation_of(pointed)],
     ]
 
@@ -69,7 +74,7 @@ def test_what_is_no_id_enters_no_key(text: str) -> None:
     makers: list[Callable[[], object]] = [
         lambda: keys.tenant(text),
         lambda: keys.meter(text, "rpm"),
-        lambda: keys.meter("acme", text),
+        lambda: keys.meter("acme", f"group:{text}:rpm".replace("a:b", "a::b")),
         lambda: AccountKeys.of(Account(text, "staff", "alice")),
         lambda: AccountKeys.of(Account("acme", text, "alice")),
         lambda: AccountKeys.of(Account("acme", "staff", text)),

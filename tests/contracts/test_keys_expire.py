@@ -1,5 +1,6 @@
 """Every key in Redis goes by itself, apart from what operators write and the balances of lasting users."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from adapters.redis.runs import RedisRunStore
 from adapters.redis.tenants import RedisTenantStore
 from domain.ledger import Account
 from domain.ports import Named
-from domain.rate import Allowance, Charge
+from domain.rate import Allowance, Charge, Slot
 from domain.runs import Status, conversation_shard
 from domain.tenants import Limits
 from tests.contracts.backends import Backend, eventually
@@ -26,6 +27,7 @@ SECOND, MINUTE, DAY = 1_000, 60_000, 86_400_000
 
 ALICE = Account("acme", "staff", "alice")
 NOBODY = Account("acme", "anonymous", "anonymous-1")
+PLACE = Slot("runs", 2, "run-1", 30.0)
 
 
 def about(milliseconds: int) -> object:
@@ -57,8 +59,11 @@ async def _use_everything(connection: RedisConnection, clock: FrozenClock) -> No
     await ledger.adjust(ALICE, "a1", 5)
     await ledger.settle(Account("acme", "staff", "unknown"), "unknown", 1)
     charge = Charge("rpm", "requests", Allowance(10), 1)
-    await limiter.take("acme", [charge, replace(charge, meter="tpm")])
-    await limiter.correct("acme", replace(charge, meter="other"))
+    await limiter.take("acme", [charge, replace(charge, meter="day:rpm", daily=True)], [PLACE])
+    await limiter.keep("acme", [PLACE])
+    for cost in (1, -1):
+        await limiter.correct("acme", replace(charge, meter=f"other:{cost}", cost=2), time.time())
+        await limiter.correct("acme", replace(charge, meter=f"other:{cost}", cost=cost), time.time())
     await _use_runs(runs)
     names = RedisRunNames(connection)
     await names.adopt("a" * 64, Named(new_run().id, "f"), 60)
@@ -279,6 +284,49 @@ async def test_a_balance_of_a_passing_user_lasts_a_day_and_settling_does_not_pro
 async def test_a_meter_lasts_until_it_is_free(connection: RedisConnection, backend: Backend) -> None:
     limiter = RedisRateLimiter(connection)
 
-    await limiter.take("acme", [Charge("tpm", "tokens", Allowance(1000), 500)])
+    await limiter.take("acme", [Charge("group:staff:tpm", "tokens", Allowance(1000), 500)])
 
-    assert backend.lifetimes() == {"ratelimit:{acme}:tpm": about(31 * SECOND)}
+    assert backend.lifetimes() == {"ratelimit:{acme}:group:staff:tpm": about(61 * SECOND)}
+
+
+async def test_a_days_meter_lasts_until_midnight_utc(connection: RedisConnection, backend: Backend) -> None:
+    limiter = RedisRateLimiter(connection)
+
+    verdict = await limiter.take("acme", [Charge("day:tpm", "tokens", Allowance(1000), 500, daily=True)])
+
+    left = round(verdict.readings[0].reset * 1000)
+    assert 0 < left <= DAY
+    assert backend.lifetimes() == {"ratelimit:{acme}:day:tpm": about(left)}
+
+
+async def test_places_last_as_long_as_the_last_of_them(connection: RedisConnection, backend: Backend) -> None:
+    limiter = RedisRateLimiter(connection)
+    for holder, seconds in (("short", 10.0), ("long", 60.0), ("middle", 30.0)):
+        await limiter.take("acme", [], [Slot("runs", 9, holder, seconds)])
+
+    lifetimes = backend.lifetimes()
+    for holder in ("short", "middle", "long"):
+        await limiter.free("acme", [Slot("runs", 9, holder, 1.0)])
+
+    assert lifetimes == {"ratelimit:{acme}:runs": about(MINUTE)}
+    assert backend.lifetimes() == {}
+
+
+async def test_a_meter_to_which_all_is_given_back_is_gone(connection: RedisConnection, backend: Backend) -> None:
+    limiter, charge = RedisRateLimiter(connection), Charge("tpm", "tokens", Allowance(1000), 500)
+    taken = await limiter.take("acme", [charge])
+
+    await limiter.correct("acme", replace(charge, cost=-500), taken.at)
+
+    assert backend.lifetimes() == {}
+
+
+async def test_a_meter_has_no_more_fields_than_a_minute_has_seconds(
+    connection: RedisConnection, clock: FrozenClock
+) -> None:
+    limiter = RedisRateLimiter(connection, clock=clock)
+    for _ in range(400):
+        clock.advance(0.5)
+        await limiter.take("acme", [Charge("rpm", "requests", Allowance(1000), 1)])
+
+    assert await connection.command("HLEN", "ratelimit:{acme}:rpm") <= 61 + 4
