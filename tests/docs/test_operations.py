@@ -83,7 +83,7 @@ def test_every_key_in_redis_is_documented() -> None:
         account.holds,
         account.history,
         account.closed("run"),
-        account.operation("grant-1"),
+        account.operation("id"),
         *(getattr(run, field.name) for field in fields(run)),
         *(getattr(shard, field.name) for field in fields(shard)),
         keys.name("0" * 64),
@@ -107,8 +107,7 @@ def generic(key: str, run_id: str) -> str:
     if "run:" in key:
         return f"{{run:<shard>}}{key.partition('}')[2]}".replace(run_id, "<run id>").replace("0" * 64, "<digest>")
     if key.startswith("{tokens"):
-        part = key.partition("}")[2]
-        return f"{{tokens:...}}{part}".replace(":run", ":<run id>").replace(":grant-1", ":<id>")
+        return f"{{tokens:...}}{key.partition('}')[2]}".replace(":run", ":<run id>").replace(":id", ":<id>")
     for name in ("tenantId", "group_id", "userId"):
         key = key.replace(name, f"<{name}>")
     return key
