@@ -67,8 +67,8 @@ async def _use_runs(runs: RedisRunStore) -> None:
         run = new_run(status, conversation="conv-1")
         await runs.begin(run, WORK)
         await runs.attend(run.id, 5.0)
-        await runs.join(run.id)
         await runs.cancel(run.id)
+        await runs.join(run.id)
         await runs.append(run.id, 1, 0, [b"x"])
     for ending in ENDINGS:
         run = new_run(shard=1)
