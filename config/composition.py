@@ -181,6 +181,7 @@ def _run_limits(settings: Settings) -> RunLimits:
         queue_seconds=settings.queue_seconds,
         store_grace=settings.redis_grace_seconds,
         lease_seconds=settings.lease_seconds,
+        kept_seconds=settings.run_kept_seconds,
         output_bytes=settings.output_bytes,
         job_slots=settings.job_slots,
         queue_length=settings.queue_length,

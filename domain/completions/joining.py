@@ -15,8 +15,6 @@ from domain.tenants import Caller
 #: Seconds that an owner has to begin its run, once it has the name; then the name is the next one's.
 PATIENCE = 5.0
 _PAUSE = 0.02
-#: How long an Idempotency-Key stands for its run, in seconds.
-IDEMPOTENCY_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +31,14 @@ class Joining:
     """Finds the run that has a name, or gives the name to a new one: of any number at once, one gets it.
 
     ``known`` tells what this process knows of a run without asking the store, ``present`` how a run stands that shows
-    another one's answer.
+    another one's answer. An Idempotency-Key stands for its run for ``key_seconds``.
     """
 
     store: RunStore
     names: RunNames
     known: Callable[[str], Run | None]
     present: Callable[[Run], Awaitable[Run]]
+    key_seconds: float
 
     async def by_key(self, caller: Caller, request: ChatRequest, key: str, run_id: str) -> Run | Claimed:
         """The run that an Idempotency-Key stands for.
@@ -49,7 +48,7 @@ class Joining:
             StoreUnavailable: the store did not answer.
         """
         asked = fingerprint(request)
-        claimed = Claimed(idempotency_name(caller, key, asked), Named(run_id, asked), IDEMPOTENCY_SECONDS)
+        claimed = Claimed(idempotency_name(caller, key, asked), Named(run_id, asked), self.key_seconds)
         return await self._owner(claimed, _is_repeatable)
 
     async def by_cache(self, name: str, run_id: str, seconds: float) -> Run | Claimed:

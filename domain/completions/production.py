@@ -35,13 +35,15 @@ _SETTLE_PATIENCE = 0.5
 class RunLimits:
     """Bounds of a run. Seconds and bytes; ``store_grace`` is how long a store may be away before a run gives up.
 
-    ``lease_seconds`` is how long an owner may be silent before its run is another's.
+    ``lease_seconds`` is how long an owner may be silent before its run is another's, ``kept_seconds`` how long a run is
+    known after its end.
     """
 
     total_seconds: float = 600.0
     queue_seconds: float = 600.0
     store_grace: float = 10.0
     lease_seconds: float = 10.0
+    kept_seconds: float = 86_400.0
     output_bytes: int = 16 * 1024 * 1024
     job_slots: int = 32
     queue_length: int = 1000

@@ -82,7 +82,7 @@ class CompletionRuns:
         self._reading = Reading(store, doorbell, limits)
         self._executions = Executions(production, self._reading, doorbell, clock)
         self._queue = JobQueue(store, doorbell, limits)
-        joining = Joining(store, names, self._known, self._present)
+        joining = Joining(store, names, self._known, self._present, limits.kept_seconds)
         self._orders = Orders(
             admission, production, store, joining, self._executions, self._queue, planner, clock, limits
         )

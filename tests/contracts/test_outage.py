@@ -85,7 +85,7 @@ class Stores:
             "runs.seize": lambda: self.runs.seize(run.id),
             "runs.requeue": lambda: self.runs.requeue(run.id, 1),
             "runs.cancel": lambda: self.runs.cancel(run.id),
-            "runs.join": lambda: self.runs.join(run.id),
+            "runs.join": lambda: self.runs.join(new_run().id),
             "runs.get": lambda: self.runs.get(run.id),
             "runs.latest": lambda: self.runs.latest("acme", "alice", "conv-1"),
             "runs.read": lambda: self.runs.read(run.id, 0),

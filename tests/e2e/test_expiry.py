@@ -22,8 +22,8 @@ FLEETING = {
 }
 #: An operator's own; they stay.
 LASTING = {f"tenant:{TENANT}", f"tokens:{TENANT}:staff:{USER}"}
-#: What lasts for a day whatever the settings say: that a hold was settled, and that a key was used.
-DAYS = ("closed", "name")
+#: What lasts for a day whatever the settings say: that a hold was settled.
+DAYS = ("closed",)
 
 
 def lifetimes(store: Store) -> dict[str, float]:
