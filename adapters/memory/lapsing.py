@@ -40,19 +40,11 @@ class Lapsing(Generic[K, V]):
         now = self._clock()
         return (value for value, until in self._entries.values() if until > now)
 
-    def until(self) -> float:
-        """When the last of the entries lapses; now, if there are none."""
-        return max((until for _, until in self._entries.values()), default=self._clock())
-
     def put(self, key: K, value: V, seconds: float = math.inf) -> None:
         """Keep the value for so many seconds from now; by default for good."""
         self._entries[key] = (value, self._clock() + seconds)
         if len(self._entries) > self._sweep_at:
             self._sweep()
-
-    def change(self, key: K, value: V) -> None:
-        """Replace the value of an entry that is there; it lapses when it would have."""
-        self._entries[key] = (value, self._entries[key][1])
 
     def pop(self, key: K) -> V | None:
         value = self.get(key)

@@ -19,18 +19,6 @@ def test_an_entry_is_there_until_its_time_has_come(clock: FrozenClock) -> None:
     assert (before, after) == ((1, [1, 2]), (None, [2]))
 
 
-def test_a_change_does_not_prolong(clock: FrozenClock) -> None:
-    entries: Lapsing[str, int] = Lapsing(clock)
-    entries.put("a", 1, seconds=10)
-    clock.advance(5)
-
-    entries.change("a", 2)
-    changed = entries.get("a")
-    clock.advance(5)
-
-    assert (changed, entries.get("a")) == (2, None)
-
-
 def test_what_lapsed_is_swept_out_by_what_comes(clock: FrozenClock) -> None:
     entries: Lapsing[int, None] = Lapsing(clock)
     dice, most = random.Random(1), 0

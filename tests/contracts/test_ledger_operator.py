@@ -235,3 +235,25 @@ async def test_an_audit_finds_what_was_tampered_with(
     await connection.command(command, key, *words)
 
     assert any(finding in found.what for found in await ledger.audit(ALICE)), await ledger.audit(ALICE)
+
+
+# --- what an earlier release left ---------------------------------------------------------------------------------
+
+
+@on_redis
+async def test_holds_of_the_release_without_a_history_go_on(
+    ledger: RedisLedger, connection: RedisConnection, clock: FrozenClock
+) -> None:
+    at, lapse = AccountKeys.of(ALICE), str(round((clock() + 60) * 1000))
+    await connection.command("SET", at.balance, 100)
+    await connection.command("HSET", at.holds, "h1", f"60:{lapse}", "h2", f"5:{lapse}", ":held", 65, ":next", lapse)
+    await connection.command("PEXPIRE", at.holds, 61_000)
+    await connection.command("SET", at.closed("h0"), "10:7")
+
+    told = [await ledger.available(ALICE), await ledger.settle(ALICE, "h0", 9), await ledger.settle(ALICE, "h1", 40)]
+    clock.advance(61.0)
+
+    assert told == [35, 7, 40]
+    assert await ledger.available(ALICE) == 60
+    assert await connection.command("PTTL", at.holds) == -1
+    assert await ledger.audit(ALICE) == ()
