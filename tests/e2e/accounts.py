@@ -9,7 +9,6 @@ from contextlib import aclosing
 
 from adapters.redis.connection import RedisConnection
 from adapters.redis.ledger import RedisLedger
-from domain.completions.admission import HOLD_SECONDS
 from domain.ledger import Account, Entry
 from tests.gateway import CHECKOUT
 
@@ -34,15 +33,15 @@ def require_clean_audit(url: str) -> None:
     assert (audit.returncode, audit.stderr) == (0, ""), audit.stdout
 
 
-async def histories(url: str) -> dict[Account, Sequence[Entry]]:
-    """Every account's history, the oldest entry first, when the time of all holds is over."""
+async def histories(url: str, later: float) -> dict[Account, Sequence[Entry]]:
+    """Every account's history, the oldest entry first, as it is so many seconds from now."""
     connection = RedisConnection(url, timeout=2.0, deadline=5.0)
-    later = RedisLedger(connection, clock=lambda: time.time() + HOLD_SECONDS + 5.0)
+    books = RedisLedger(connection, clock=lambda: time.time() + later)
     try:
-        async with aclosing(later.accounts()) as accounts:
+        async with aclosing(books.accounts()) as accounts:
             found = {account async for account in accounts}
         for account in found:
-            await later.available(account)
-        return {account: (await later.history(account, limit=10_000))[::-1] for account in found}
+            await books.available(account)
+        return {account: (await books.history(account, limit=10_000))[::-1] for account in found}
     finally:
         await connection.aclose()
