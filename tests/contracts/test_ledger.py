@@ -247,6 +247,42 @@ async def test_an_overrun_is_a_debt(ledger: Ledger, set_balance: SetBalance) -> 
     assert await ledger.available(ALICE) == -30
 
 
+async def test_what_a_hold_left_over_pays_for_no_second_overrun(ledger: Ledger, set_balance: SetBalance) -> None:
+    await set_balance(ALICE, 100)
+    await hold(ledger, "whole", 60)
+    await hold(ledger, "partial", 60)
+    await ledger.settle(ALICE, "whole", 50)
+
+    with pytest.raises(InsufficientTokens):
+        await hold(ledger, "another", 60)
+    fits = await hold(ledger, "fits", 10)
+    await ledger.settle(ALICE, "partial", 60)
+    await ledger.settle(ALICE, "fits", 10)
+
+    assert fits.amount == 10
+    assert await ledger.available(ALICE) == -20
+
+
+@pytest.mark.parametrize("end", ["settle", "release", "lapse"])
+async def test_when_a_partial_hold_has_ended_there_may_be_another(
+    ledger: Ledger, set_balance: SetBalance, clock: FrozenClock, end: str
+) -> None:
+    await set_balance(ALICE, 100)
+    await hold(ledger, "partial", 160, seconds=10.0)
+    if end == "settle":
+        await ledger.settle(ALICE, "partial", 50)
+    elif end == "release":
+        await ledger.release(ALICE, "partial")
+    else:
+        clock.advance(11.0)
+
+    another = await hold(ledger, "another", 160)
+    again = await hold(ledger, "another", 160)
+
+    assert again == another == Hold("another", 50 if end == "settle" else 100)
+    assert await ledger.audit(ALICE) == ()
+
+
 async def test_a_hold_that_lapsed_is_charged_all_the_same_and_once(
     ledger: Ledger, set_balance: SetBalance, clock: FrozenClock
 ) -> None:
@@ -350,6 +386,8 @@ class Book:
     balance: int | None = None
     holds: dict[str, tuple[int, float]] = field(default_factory=dict)
     ended: dict[str, tuple[int, int]] = field(default_factory=dict)
+    #: Which holds are of less than was wanted.
+    partial: set[str] = field(default_factory=set)
 
     def open(self) -> dict[str, int]:
         return {hold_id: amount for hold_id, (amount, lapse) in self.holds.items() if lapse > self.clock()}
@@ -358,11 +396,14 @@ class Book:
         return (self.balance or 0) - sum(self.open().values())
 
     def hold(self, hold_id: str, wanted: int, least: int, initial: int, seconds: float) -> Hold | int:
-        first = self.open().get(hold_id, self.ended.get(hold_id, (None, 0))[0])
+        first, _ = self.holds.get(hold_id) or self.ended.get(hold_id, (None, 0))
         available = self.available() + (initial if self.balance is None else 0)
         amount = min(wanted, available) if first is None else first
-        if amount < least:
+        partial = first is None and amount < wanted
+        if amount < least or (partial and self.partial & self.open().keys()):
             return available
+        if partial:
+            self.partial.add(hold_id)
         if first is None:
             self.balance = initial if self.balance is None else self.balance
             self.holds[hold_id] = (amount, self.clock() + seconds)
@@ -370,7 +411,7 @@ class Book:
 
     def end(self, hold_id: str, cost: int = 0) -> int:
         if hold_id not in self.ended:
-            self.ended[hold_id] = self.open().get(hold_id, 0), cost
+            self.ended[hold_id] = self.holds.get(hold_id, (0, 0))[0], cost
             self.holds.pop(hold_id, None)
             if cost:
                 self.balance = (self.balance or 0) - cost
