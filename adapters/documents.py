@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from domain.chat import JsonObject
 from domain.errors import TenantMisconfigured
 from domain.ids import is_id
-from domain.models import MAX_WEIGHT, Model
+from domain.models import DEFAULT_VOCABULARY, MAX_WEIGHT, Model
 from domain.tenants import ANONYMOUS, Group, GroupId, Limits, Tenant, TenantId
 from domain.tokens import MAX_TOKENS, TokenPolicy
 
@@ -54,7 +54,7 @@ class _Model(_Part):
     name: str | None = None
     context_window: _Positive | None = None
     max_output_tokens: _Positive | None = None
-    tokenizer: str = "o200k_base"
+    tokenizer: str = DEFAULT_VOCABULARY
     weight: Annotated[float, Field(ge=0, le=MAX_WEIGHT, allow_inf_nan=False)] = 1.0
 
 

@@ -8,6 +8,8 @@ from domain.images import ImageRule
 
 #: The most that one token can cost; with it, the widest context window still has a cost that fits a balance.
 MAX_WEIGHT = 1_000_000
+#: What the tokens of a model are counted with that nobody knows better; OpenAI's for its current models.
+DEFAULT_VOCABULARY = "o200k_base"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +23,12 @@ class Model:
     name: str
     context_window: int | None = None
     max_output_tokens: int | None = None
-    tokenizer: str = "o200k_base"
+    tokenizer: str = DEFAULT_VOCABULARY
     aliases: tuple[str, ...] = ()
     owned_by: str = "unknown"
     images: ImageRule | None = None
-    weight: float = 1.0
     names: Mapping[str, str] = field(default_factory=dict)
+    weight: float = 1.0
 
     def name_at(self, provider_id: str, asked: str) -> str | None:
         """The name to send to this provider for a model asked for as ``asked``; None where it is another model."""

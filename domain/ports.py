@@ -296,6 +296,7 @@ class RunStore(Protocol):
         A run that was still waiting is the caller's from then on, who has to end it; else None.
 
         Raises:
+            CompletionShared: others follow the run; it stays as it is.
             StoreUnavailable: the store did not answer; it is safe to call again.
         """
         ...

@@ -66,10 +66,11 @@ class Run:
     """The record of a run. ``created`` is in Unix seconds; ``tail`` is the number of the last entry in its log.
 
     ``attempt`` counts generations, and each has a log of its own; a run that waits for its first has none. ``fence``
-    counts owners, and only the latest may write. ``answer_id`` is the id that the answer shows, which on the tenant
-    surface is the conversation's. ``extras`` says whether the answer keeps what a provider sends beyond OpenAI's
-    fields, ``include_usage`` whether its stream shows usage. ``charged`` is in tokens, None until the run is settled.
-    ``fingerprint`` is of the request, where it may be asked again to resume its stream.
+    grows with each owner, and only the latest may write; ``begun`` is the one that began this generation from the
+    queue, and tells it from another of the same number that the store has forgotten. ``answer_id`` is the id that the
+    answer shows, which on the tenant surface is the conversation's. ``extras`` says whether the answer keeps what a
+    provider sends beyond OpenAI's fields, ``include_usage`` whether its stream shows usage. ``charged`` is in tokens,
+    None until the run is settled. ``fingerprint`` is of the request, where it may be asked again to resume its stream.
 
     ``live`` says whether the provider is asked for a stream. ``queued`` says that the run came through the queue, so
     that nobody's stream breaks when it is begun again; ``restartable``, that somebody may ask for it who has seen
@@ -92,7 +93,8 @@ class Run:
     conversation: str | None = None
     status: Status = Status.IN_PROGRESS
     attempt: int = 1
-    fence: int = 1
+    fence: int = field(default=1, compare=False)
+    begun: int = field(default=0, compare=False)
     tail: int = 0
     usage: Usage | None = None
     charged: int | None = None
@@ -185,7 +187,8 @@ def begun_again(run: Run) -> Run:
 
 def claimed(run: Run) -> Run:
     """The record of a queued run as its claimer gets it."""
-    return replace(run, status=Status.IN_PROGRESS, attempt=run.attempt + 1, fence=run.fence + 1)
+    fence = run.fence + 1
+    return replace(run, status=Status.IN_PROGRESS, attempt=run.attempt + 1, fence=fence, begun=fence)
 
 
 def as_view(view: Run, source: Run) -> Run:
@@ -345,10 +348,12 @@ def require_place(run: Run, cursor: Cursor) -> None:
     """Raise unless the cursor is a place that this run has reached.
 
     Raises:
-        GenerationRestarted: it belongs to an older attempt.
+        GenerationRestarted: it belongs to an older attempt, or to one that is over while the next one is awaited.
         CursorAhead: it is ahead of the tail, or of an attempt that has not been.
     """
     if cursor.attempt is not None and cursor.attempt < run.attempt:
+        raise GenerationRestarted
+    if run.status is Status.QUEUED and run.attempt and cursor.seq and (cursor.attempt or run.attempt) == run.attempt:
         raise GenerationRestarted
     last = run.tail + (END_PLACE if is_terminal(run.status) else 0)
     if cursor.seq > last or (cursor.attempt or 0) > run.attempt:

@@ -89,6 +89,7 @@ class ScriptedProvider:
     """A provider that plays a script, from its beginning for every call.
 
     ``calls`` are the calls so far, ``open`` how many of them are being answered, ``most_open`` the most there were.
+    It ``swallows`` so many cancellations, as a library does for which one comes together with a timeout of its own.
     """
 
     def __init__(self, *script: Step) -> None:
@@ -97,6 +98,7 @@ class ScriptedProvider:
         self.asked = asyncio.Event()
         self.open = 0
         self.most_open = 0
+        self.swallows = 0
 
     async def create_chat_completion(self, call: Call) -> Completion:
         self._arrive(call)
@@ -131,24 +133,35 @@ class ScriptedProvider:
     async def _play(self, step: Step) -> None:
         match step:
             case asyncio.Event():
-                await step.wait()
+                await self._wait(step)
             case BaseException():
                 raise step
             case _:
                 raise AssertionError(f"no step for this call: {step!r}")
+
+    async def _wait(self, step: asyncio.Event) -> None:
+        while not step.is_set():
+            try:
+                await step.wait()
+            except asyncio.CancelledError:
+                if not self.swallows:
+                    raise
+                self.swallows -= 1
 
 
 class FlakyStore(Generic[P]):
     """Stands before any port and lets its calls fail, hang or lose their replies, by the name of the method.
 
     ``port`` is what to hand to whoever uses the port; ``calls`` counts the calls that were made. While it is ``away``,
-    every call fails before it has done anything.
+    every call fails before it has done anything. Each call lets others go first, and again before it returns, so many
+    times as ``turns`` says.
     """
 
     def __init__(self, wrapped: P) -> None:
         self.wrapped = wrapped
         self.calls: Counter[str] = Counter()
         self.away = False
+        self.turns = 0
         self._before: dict[str, list[SluiceError]] = {}
         self._after: dict[str, int] = {}
         self._gates: dict[tuple[str, bool], tuple[asyncio.Event, asyncio.Event]] = {}
@@ -175,17 +188,23 @@ class FlakyStore(Generic[P]):
 
     async def call(self, method: str, work: Callable[[], Awaitable[object]]) -> object:
         self.calls[method] += 1
+        await self._let_others_go()
         await self._pass_gate(method, reply=False)
         if self.away:
             raise StoreUnavailable
         if self._before.get(method):
             raise self._before[method].pop()
         answer = await work()
+        await self._let_others_go()
         await self._pass_gate(method, reply=True)
         if self._after.get(method):
             self._after[method] -= 1
             raise StoreUnavailable
         return answer
+
+    async def _let_others_go(self) -> None:
+        for _ in range(self.turns):
+            await asyncio.sleep(0)
 
     async def _pass_gate(self, method: str, *, reply: bool) -> None:
         if (method, reply) in self._gates:
@@ -242,9 +261,12 @@ class _Reached:
         async def call(*arguments: Any, **named: Any) -> object:
             await self._process.through()
             try:
-                return await work(*arguments, **named)
-            finally:
+                answer: object = await work(*arguments, **named)
+            except SluiceError:
                 await self._process.through()
+                raise
+            await self._process.through()
+            return answer
 
         async def stream(*arguments: Any) -> AsyncGenerator[object, None]:
             await self._process.through()

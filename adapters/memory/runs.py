@@ -9,6 +9,7 @@ from adapters.memory.doorbell import MemoryDoorbell
 from adapters.memory.lapsing import Lapsing
 from adapters.memory.queue import FairQueue
 from domain.chat import Completion
+from domain.errors import CompletionShared
 from domain.ports import CANCELS, JOBS, Clock
 from domain.runs import (
     NEXT,
@@ -146,6 +147,8 @@ class MemoryRunStore:
         run = self._records.get(run_id)
         if run is None or is_terminal(run.status):
             return None
+        if run.followers:
+            raise CompletionShared
         cancelled = replace(run, cancelling=True)
         self._records.put(run_id, cancelled, self._kept)
         self._bell.ring(CANCELS, run_id)

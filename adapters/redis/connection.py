@@ -6,7 +6,8 @@ what that does.
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
@@ -28,6 +29,22 @@ Word: TypeAlias = str | bytes | int
 _SCANNED = 1_000
 
 
+@contextmanager
+def heeding_cancellation() -> Iterator[None]:
+    """Let a cancellation inside the block leave it, even if redis-py has swallowed it.
+
+    It sends with ``asyncio.wait_for``, which before Python 3.12 returns as if nothing had happened where it is
+    cancelled at the moment in which what it waits for is done: https://github.com/python/cpython/issues/86296
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    try:
+        yield
+    finally:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError
+
+
 class RedisConnection:
     """Commands to Redis: each is answered within ``deadline`` seconds, or StoreUnavailable says that it was not.
 
@@ -47,7 +64,8 @@ class RedisConnection:
         """
         with redis_errors():
             async with asyncio.timeout(self._deadline):
-                return await self._client.execute_command(*words)
+                with heeding_cancellation():
+                    return await self._client.execute_command(*words)
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Word]) -> Any:
         """The reply of a script, which must have at least one key; all of them in one slot.
@@ -57,11 +75,15 @@ class RedisConnection:
         """
         with redis_errors():
             async with asyncio.timeout(self._deadline):
-                try:
-                    return await self._client.execute_command("EVALSHA", script.digest, len(keys), *keys, *arguments)
-                except NoScriptError:
-                    # It did not run: the server is new, or somebody emptied its cache. EVAL makes it known again.
-                    return await self._client.execute_command("EVAL", script.source, len(keys), *keys, *arguments)
+                with heeding_cancellation():
+                    return await self._evaluate(script, len(keys), *keys, *arguments)
+
+    async def _evaluate(self, script: Script, *words: Word) -> Any:
+        try:
+            return await self._client.execute_command("EVALSHA", script.digest, *words)
+        except NoScriptError:
+            # It did not run: the server is new, or somebody emptied its cache. EVAL makes it known again.
+            return await self._client.execute_command("EVAL", script.source, *words)
 
     async def scan(self, pattern: str) -> AsyncGenerator[str, None]:
         """The keys of all strings whose names match, of all servers, in no order; some may come more than once.

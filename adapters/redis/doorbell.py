@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from redis.asyncio.connection import Connection
 
 from adapters.redis import keys
-from adapters.redis.connection import Line
+from adapters.redis.connection import Line, heeding_cancellation
 from domain.ports import Ring
 
 #: The channels that one command names at most.
@@ -104,10 +104,15 @@ class RedisDoorbell:
             for word, channels in (("SUBSCRIBE", wanted - told), ("UNSUBSCRIBE", told - wanted)):
                 names = sorted(channels)
                 for place in range(0, len(names), _BATCH):
-                    await connection.send_command(word, *names[place : place + _BATCH])
+                    await _send(connection, word, *names[place : place + _BATCH])
             told = wanted
             try:
                 async with asyncio.timeout(self._quiet):
                     await self._changed.wait()
             except TimeoutError:
-                await connection.send_command("PING")
+                await _send(connection, "PING")
+
+
+async def _send(connection: Connection, *words: str) -> None:
+    with heeding_cancellation():
+        await connection.send_command(*words)

@@ -94,7 +94,7 @@ class RedisLedger:
         if limit < 1 or (before is not None and not is_entry_id(before)):
             raise ValueError("neither a limit nor the id of an entry")
         lines = await self._ask("history", AccountKeys.of(account), before or "", limit)
-        return tuple(map(_entry, lines))
+        return tuple(map(read_entry, lines))
 
     async def audit(self, account: Account) -> Sequence[Finding]:
         reply = await self._ask("audit", AccountKeys.of(account))
@@ -103,7 +103,7 @@ class RedisLedger:
         balance, beside, lines = reply
         fields = dict(zip(beside[::2], beside[1::2], strict=True))
         holds = {key.decode(): int(text.split(b":")[0]) for key, text in fields.items() if not key.startswith(b":")}
-        return examine(account, int(balance), holds, int(fields.get(b":held", 0)), tuple(map(_entry, lines)))
+        return examine(account, int(balance), holds, int(fields.get(b":held", 0)), tuple(map(read_entry, lines)))
 
     async def accounts(self, tenant: TenantId | None = None) -> AsyncGenerator[Account, None]:
         async for key in self._connection.scan(keys.balances(tenant)):
@@ -135,7 +135,8 @@ def _available(_: bytes, balance: bytes, held: bytes) -> int:
     return int(balance) - int(held)
 
 
-def _entry(line: _Line) -> Entry:
+def read_entry(line: _Line) -> Entry:
+    """The entry that a line of the stream records."""
     entry_id, values = line[0].decode(), [value.decode() for value in line[1][1::2]]
     at = int(entry_id.split("-")[0]) / 1000
     return Entry(entry_id, at, EntryKind(values[0]), values[1], *map(int, values[2:]))

@@ -1,6 +1,7 @@
 """Runs, their queue and their leases in Redis. A run's keys lie in its shard: each verb is a script in one slot."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from adapters.redis import keys
 from adapters.redis.connection import RedisConnection, Word
@@ -8,6 +9,7 @@ from adapters.redis.keys import RunKeys, ShardKeys
 from adapters.redis.records import claim_of, completion_of, ending_words, paired, record_of, run_of, work_text
 from adapters.redis.scripts import milliseconds, now, script
 from domain.chat import Completion
+from domain.errors import CompletionShared
 from domain.ids import is_id
 from domain.ports import Clock
 from domain.runs import NEXT, Appended, Claim, Ending, LogSlice, Run, Standing, Status, Survey, Work, shard_of
@@ -77,7 +79,7 @@ class RedisRunStore:
         return Appended(Standing(standing.decode()), tail)
 
     async def seize(self, run_id: str) -> Claim | None:
-        return await self._take_over("runs/seize", run_id)
+        return claim_of(await self._take_over("runs/seize", run_id))
 
     async def requeue(self, run_id: str, fence: int) -> bool:
         at, shard = RunKeys.of(run_id), ShardKeys.of(shard_of(run_id))
@@ -86,7 +88,10 @@ class RedisRunStore:
         return bool(await self._connection.run(script("runs/requeue"), touched, words))
 
     async def cancel(self, run_id: str) -> Claim | None:
-        return await self._take_over("runs/cancel", run_id)
+        answer = await self._take_over("runs/cancel", run_id)
+        if answer == b"shared":
+            raise CompletionShared
+        return claim_of(answer)
 
     async def join(self, run_id: str) -> Run | None:
         at = RunKeys.of(run_id)
@@ -137,11 +142,11 @@ class RedisRunStore:
         words: list[Word] = [now(self._clock), worker, slots, milliseconds(seconds)]
         return int(await self._connection.run(script("runs/enlist"), [keys.WORKERS], words))
 
-    async def _take_over(self, name: str, run_id: str) -> Claim | None:
+    async def _take_over(self, name: str, run_id: str) -> Any:
         at, shard = RunKeys.of(run_id), ShardKeys.of(shard_of(run_id))
         touched = [at.record, at.request, shard.ready, shard.turns, shard.leases]
         words: list[Word] = [now(self._clock), run_id, self._lease_ms, self._kept_ms]
-        return claim_of(await self._connection.run(script(name), touched, words))
+        return await self._connection.run(script(name), touched, words)
 
 
 def _states_before(ending: Ending | None) -> str:

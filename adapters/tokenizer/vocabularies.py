@@ -6,13 +6,16 @@ Special tokens are left out: a user's text is counted as the plain text that it 
 import gzip
 from base64 import b64decode
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from domain.models import DEFAULT_VOCABULARY
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
 
-DEFAULT = "o200k_base"
+DEFAULT = DEFAULT_VOCABULARY
 #: https://github.com/openai/tiktoken/blob/0.14.0/tiktoken_ext/openai_public.py
 PATTERNS: Mapping[str, str] = {
     "cl100k_base": (
@@ -40,8 +43,12 @@ def ranks(name: str) -> dict[bytes, int]:
     return {b64decode(token): int(rank) for token, rank in (line.split() for line in data.splitlines())}
 
 
+@cache
 def load(name: str) -> "Encoding":
-    """A vocabulary, ready to encode. Takes a quarter of a second, half of which no other thread can run."""
+    """A vocabulary, ready to encode; one for all of the process.
+
+    The first time takes a quarter of a second, half of which no other thread can run.
+    """
     from tiktoken import Encoding
 
     merges = ranks(name)

@@ -1,11 +1,11 @@
 """An execution: a run that this process owns, from its claim to its end, and the way to stop it."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TypeAlias
 
-from domain.chat import Completion
+from domain.chat import ChatRequest, Completion
 from domain.completions.assembly import Assembly
 from domain.completions.tail import Tail
 from domain.completions.writing import LogWriter
@@ -33,6 +33,13 @@ class Job:
     @property
     def account(self) -> Account:
         return Account(self.run.tenant, self.run.group, self.run.user)
+
+    @property
+    def kept(self) -> Work | None:
+        """What the store needs of the work: not what its caller said, where nobody will ever begin it again."""
+        if self.work is None or self.run.queued or self.run.restartable:
+            return self.work
+        return replace(self.work, request=ChatRequest([], {"messages": []}))
 
 
 class Handover(Enum):

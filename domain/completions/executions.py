@@ -60,7 +60,9 @@ class Executions:
             else:
                 self._reading.take_over(run.id, execution.tail)
         finally:
-            del self._running[run.id]
+            # It may have been lost, and have come back here as another attempt.
+            if self._running.get(run.id) is execution:
+                del self._running[run.id]
 
     def typical_seconds(self, model: str) -> float:
         """How long a completion of this model took of late."""

@@ -92,7 +92,7 @@ class Joining:
 
     async def _owner(self, claimed: Claimed, is_usable: Callable[[Run], bool]) -> Run | Claimed:
         loop = asyncio.get_running_loop()
-        until = loop.time() + PATIENCE
+        awaited, until = "", 0.0
         outdated: str | None = None
         while True:
             named = await self.names.adopt(claimed.name, claimed.named, claimed.seconds, instead_of=outdated)
@@ -100,6 +100,9 @@ class Joining:
                 return claimed
             if named.fingerprint != claimed.named.fingerprint:
                 raise IdempotencyKeyReused
+            if named.run_id != awaited:
+                # Each owner has its time, the one that took the name from another, too.
+                awaited, until = named.run_id, loop.time() + PATIENCE
             run = self.known(named.run_id) or await self.store.get(named.run_id)
             if run is not None and is_usable(present := await self.present(run)):
                 return present

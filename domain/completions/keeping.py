@@ -13,6 +13,7 @@ from domain.completions.queue import JobQueue
 from domain.completions.writing import Superseded
 from domain.errors import (
     CompletionCancelled,
+    CompletionShared,
     GenerationInterrupted,
     QueueTimeout,
     SluiceError,
@@ -28,6 +29,8 @@ _ROUND = 0.75
 _JITTER = 0.5
 #: Seconds between two looks at what a run uses.
 _CHECKPOINT = 15.0
+#: Seconds that a reader has at least to come at all.
+_LEAST_GRACE = 1.0
 
 
 class Housekeeping:
@@ -100,7 +103,7 @@ class Housekeeping:
             await execution.writer.touch()
         except Superseded:
             execution.stop(Handover.LOST)
-        except CompletionCancelled as error:
+        except (CompletionCancelled, StoreUnavailable) as error:
             execution.stop(error)
 
     async def _check(self, execution: Execution) -> None:
@@ -121,10 +124,13 @@ class Housekeeping:
         run, tail = execution.job.run, execution.tail
         if run.detach_grace is None or run.queued or tail.readers:
             return
-        if asyncio.get_running_loop().time() - tail.left < run.detach_grace:
+        if asyncio.get_running_loop().time() - tail.left < max(run.detach_grace, _LEAST_GRACE):
             return
-        known = await self._store.get(run.id)
-        if known is None or known.followers or await self._store.attended(run.id) or tail.readers:
+        if await self._store.attended(run.id) or tail.readers:
+            return
+        try:
+            await self._store.cancel(run.id)
+        except CompletionShared:
             return
         execution.stop(CompletionCancelled())
 

@@ -106,7 +106,7 @@ class Orders:
         prepared = await self._admission.prepare(caller, request, order.run_id, queued=queued)
         if request.cache_key is None or not caller.tenant.cache_seconds:
             return await self._begin(prepared, order, status, [key] if key else [])
-        name = cache_name(prepared.account, prepared.target, request)
+        name = cache_name(prepared.account, prepared.target, request, extras=order.extras)
         under_way = self._limits.queue_seconds + self._limits.total_seconds + caller.tenant.cache_seconds
         found = await self._joining.by_cache(name, order.run_id, under_way)
         if isinstance(found, Run) and not caller.tenant.cache_charged:
@@ -143,7 +143,7 @@ class Orders:
     async def _keep_record(self, job: Job, names: list[Claimed]) -> None:
         """Keep the record of a new run, or leave nothing of it."""
         try:
-            await insist(lambda: self._store.begin(job.run, _work_to_keep(job)), _BEGIN_PATIENCE)
+            await insist(lambda: self._store.begin(job.run, job.kept), _BEGIN_PATIENCE)
             for claimed in names:
                 if not await self._joining.confirm(claimed):
                     # Another request lost its patience with this one, and has begun a run of its own.
@@ -235,10 +235,3 @@ class Orders:
         )
         await insist(lambda: self._store.begin(view), _BEGIN_PATIENCE)
         return Started(view if hit else as_view(view, source), prepared.verdict, cache="hit" if hit else "shared")
-
-
-def _work_to_keep(job: Job) -> Work | None:
-    """What the store needs of a run's work: not what its caller said, where nobody will ever begin it again."""
-    if job.work is None or job.run.queued or job.run.restartable:
-        return job.work
-    return replace(job.work, request=ChatRequest([], {"messages": []}))

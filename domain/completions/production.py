@@ -64,7 +64,7 @@ class Production:
 
     def execution(self, job: Job, tail: Tail) -> Execution:
         """An attempt at a run that begins now."""
-        writer = LogWriter(self.store, job.run, job.work, tail, self.limits.store_grace)
+        writer = LogWriter(self.store, job.run, job.kept, tail, self.limits.store_grace)
         return Execution(job, tail, writer, Progress(self.clock()))
 
     async def produce(self, execution: Execution) -> Handover | None:
@@ -201,24 +201,36 @@ class Production:
 
     async def _end(self, execution: Execution, error: SluiceError | None) -> Handover | None:
         job, progress = execution.job, execution.progress
+        if not await self._is_ours(execution):
+            return Handover.LOST
         completion = progress.completion()
         nothing_came = error is not None and progress.is_empty
         usage = None if nothing_came or job.work is None else await self._usage(job.work, completion)
-        charged = await self._settle(job, usage)
         ending = Ending(
             status=_status_after(error),
             completion=replace(completion, usage=usage) if error is None else None,
             usage=usage,
-            charged=charged,
             error=RunError.of(error) if error is not None else None,
         )
-        if not await self._record(execution, ending):
-            return Handover.LOST
+        if usage is None:
+            # What was held is given back only once nobody can execute the run any more.
+            if not await self._record(execution, ending):
+                return Handover.LOST
+            await self._settle(job, usage)
+        else:
+            ending = replace(ending, charged=await self._settle(job, usage))
+            if not await self._record(execution, ending):
+                return Handover.LOST
         self._tell(job, ending, error, self.clock() - progress.began)
         # Nobody waits for the rest.
         await self._correct_rate(job, usage)
         await self._keep_answer(job, ending)
         return None
+
+    async def _is_ours(self, execution: Execution) -> bool:
+        """Whether the run has not been taken over unnoticed: what it costs is its owner's to settle."""
+        silent = asyncio.get_running_loop().time() - execution.writer.written
+        return silent < self.limits.lease_seconds / 2 or await execution.writer.is_owner()
 
     async def _usage(self, work: Work, completion: Completion) -> Usage:
         """The provider's usage; counted with the tokenizer where it sent none that can be true."""

@@ -62,6 +62,9 @@ class JobQueue:
 
     async def work(self, execute: Execute, hold_on: HoldOn) -> None:
         """Take runs while there are free slots, until ``stop``."""
+        if not self._limits.job_slots:
+            # Waiting for one would outlast the process.
+            return
         self._doorbell.subscribe(JOBS, self._ring)
         try:
             while not self._stopping:

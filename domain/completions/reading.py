@@ -41,6 +41,8 @@ class Reading:
         self._doorbell = doorbell
         self._limits = limits
         self._shared: dict[str, _Shared] = {}
+        #: Tasks that fill tails which nobody joins any more.
+        self._besides: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def following(self, run: Run, cursor: Cursor) -> AsyncGenerator[Tail, None]:
@@ -69,8 +71,15 @@ class Reading:
 
     def take_over(self, log_id: str, tail: Tail) -> None:
         """Fill a tail from now on that has been filled here by the run's owner, who lost it."""
-        if tail.readers and log_id not in self._shared:
+        if not tail.readers:
+            return
+        if log_id not in self._shared:
             self._share(log_id, tail)
+            return
+        # Some read it from before it was executed here, and have a tail of their own.
+        filler = asyncio.ensure_future(self._fill(log_id, tail))
+        self._besides.add(filler)
+        filler.add_done_callback(self._besides.discard)
 
     # --- one tail for all -------------------------------------------------------------------------------------
 
@@ -96,12 +105,14 @@ class Reading:
             await self._keep_up(log_id, tail, rung)
         finally:
             self._doorbell.unsubscribe(log_id, ring)
+            if not tail.readers:
+                self._dismiss(log_id, tail)
 
     async def _keep_up(self, log_id: str, tail: Tail, rung: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
         heard = loop.time()
         pause = _FIRST_POLL
-        while tail.ending is None:
+        while tail.ending is None and tail.readers:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await rung.wait()
@@ -180,7 +191,8 @@ class Reading:
 
 
 def _has_begun_again(part: LogSlice, known: Run) -> bool:
-    return part.run.attempt > known.attempt or part.run.status is Status.QUEUED
+    begun = (part.run.attempt, part.run.begun) != (known.attempt, known.begun)
+    return begun or part.run.status is Status.QUEUED
 
 
 def _newer(run: Run, tail: Tail) -> Run:

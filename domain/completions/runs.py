@@ -20,7 +20,6 @@ from domain.completions.reading import Reading
 from domain.completions.tail import Tail
 from domain.errors import (
     CompletionCancelled,
-    CompletionShared,
     GenerationInterrupted,
     OutboxFailed,
     ShuttingDown,
@@ -227,7 +226,14 @@ class CompletionRuns:
             async with self._reading.following(run, cursor) as tail:
                 yield tail
             return
-        require_place(replace(execution.tail.run, tail=len(execution.tail.entries)), cursor)
+        known = replace(execution.tail.run, tail=len(execution.tail.entries))
+        if cursor.seq > known.tail or (cursor.attempt or 0) > known.attempt:
+            # A reader who was elsewhere may have seen more than is known here, where the store has not answered yet,
+            # or where nobody knows yet that the run was taken over.
+            async with self._reading.following(known, cursor) as tail:
+                yield tail
+            return
+        require_place(known, cursor)
         with execution.tail.read() as tail:
             yield tail
 
@@ -253,9 +259,6 @@ class CompletionRuns:
             return run
         if run.source is not None:
             return await self._leave(run)
-        known = await self._store.get(run.id)
-        if known is not None and known.followers:
-            raise CompletionShared
         claim = await self._store.cancel(run.id)
         if claim is not None:
             await self._production.abandon(Job(claim.run, claim.work), Tail(claim.run), CompletionCancelled())

@@ -48,13 +48,18 @@ class Tail:
 
     async def grown(self, seen: int, seconds: float | None = None) -> bool:
         """Wait until there are more than ``seen`` entries, or an ending; False after ``seconds`` without."""
-        if len(self.entries) > seen or self.ending is not None:
-            return True
-        if self._bell is None:
-            self._bell = asyncio.get_running_loop().create_future()
-        # wait() leaves the bell alone when this reader is cancelled or gives up: it belongs to all of them.
-        await asyncio.wait((self._bell,), timeout=seconds)
-        return len(self.entries) > seen or self.ending is not None
+        loop = asyncio.get_running_loop()
+        until = None if seconds is None else loop.time() + seconds
+        while len(self.entries) <= seen and self.ending is None:
+            left = None if until is None else until - loop.time()
+            if left is not None and left <= 0:
+                return False
+            if self._bell is None:
+                self._bell = loop.create_future()
+            # It rings for whoever has seen less, too. And wait() leaves it alone when this reader is cancelled or gives
+            # up: it belongs to all of them.
+            await asyncio.wait((self._bell,), timeout=left)
+        return True
 
     async def ended(self, seconds: float | None = None) -> Ending | None:
         """Wait for the ending; None after ``seconds`` without one."""

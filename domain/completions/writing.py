@@ -6,6 +6,7 @@ even if the store has lost the last of what it had acknowledged.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from domain.completions.patience import insist
 from domain.completions.tail import Tail
@@ -54,24 +55,33 @@ class LogWriter:
             StoreUnavailable: the store has been away for longer than the grace.
         """
         self._said.extend(entries)
-        if self._rescue is not None:
-            if not self._rescue.done():
-                return
-            rescue, self._rescue = self._rescue, None
-            rescue.result()
+        if self._is_recovering():
+            return
         try:
             await self._put()
         except StoreUnavailable:
-            self._rescue = asyncio.ensure_future(insist(self._put, self._grace))
+            self._rescue = asyncio.ensure_future(self._recover())
 
     async def touch(self) -> None:
-        """Renew the lease, unless a write does that anyway.
+        """Renew the lease, unless a write does that anyway; if the store is away, it is for the next time.
 
         Raises:
-            CompletionCancelled, Superseded, StoreUnavailable: as ``write``, the last one at once.
+            CompletionCancelled, Superseded, StoreUnavailable: as ``write``, of which nobody may know yet.
         """
-        if not self._writing and self._rescue is None:
+        if self._is_recovering() or self._writing:
+            return
+        with suppress(StoreUnavailable):
             await self._put()
+
+    async def is_owner(self) -> bool:
+        """Whether the run is still this writer's, as far as the store can tell."""
+        try:
+            await self._put()
+        except Superseded:
+            return False
+        except (CompletionCancelled, StoreUnavailable):
+            return True
+        return True
 
     async def close(self, ending: Ending) -> None:
         """Write the last of the entries and the ending.
@@ -80,16 +90,29 @@ class LogWriter:
             Superseded: the run is no longer this writer's.
             StoreUnavailable: the store has been away for longer than the grace.
         """
-        if self._rescue is not None:
-            self._rescue.cancel()
-            await asyncio.wait((self._rescue,))
+        await self.abort()
         await insist(lambda: self._put(ending), self._grace)
 
     async def abort(self) -> None:
         """Stop writing; what was not acknowledged is dropped."""
-        if self._rescue is not None:
-            self._rescue.cancel()
-            await asyncio.wait((self._rescue,))
+        rescue, self._rescue = self._rescue, None
+        if rescue is not None:
+            rescue.cancel()
+            await asyncio.gather(rescue, return_exceptions=True)
+
+    def _is_recovering(self) -> bool:
+        """Whether the store is away, and what was said is written as soon as it is back; raises what came of that."""
+        if self._rescue is None or not self._rescue.done():
+            return self._rescue is not None
+        rescue, self._rescue = self._rescue, None
+        rescue.result()
+        return False
+
+    async def _recover(self) -> None:
+        await insist(self._put, self._grace)
+        while self.owes:
+            # It was said meanwhile, and maybe nothing more is for a long time.
+            await insist(self._put, self._grace)
 
     async def _put(self, ending: Ending | None = None) -> None:
         self._writing = True

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from config.container import Container
 from domain.errors import Unfit
+from domain.models import DEFAULT_VOCABULARY
 from entrypoints.http.answering import Answering
 from entrypoints.http.app import App, HttpSettings, Services, create_app
 from entrypoints.http.exchange import Exchanges
@@ -41,6 +42,10 @@ def assemble(
             if flaw is not None:
                 raise Unfit(f"{dependency.name}: {flaw}")
 
+    async def load_vocabulary() -> None:
+        # It holds up the whole process for a moment, which no request should meet.
+        await container.tokenizer().count(DEFAULT_VOCABULARY, ("",))
+
     services = Services(
         group=GroupSurface(*parts),
         tenant=TenantSurface(*parts),
@@ -49,7 +54,7 @@ def assemble(
         runs=runs,
         registry=planner.registry,
         exchanges=Exchanges(journal, container.entropy()),
-        start=(*((before,) if before is not None else ()), require_fit, runs.work),
+        start=(*((before,) if before is not None else ()), require_fit, load_vocabulary, runs.work),
         stop=tuple(container.closers()),
     )
     http = HttpSettings(

@@ -4,8 +4,14 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from adapters.memory.ledger import MemoryLedger
 from adapters.redis.connection import RedisConnection
+from adapters.redis.keys import AccountKeys
+from adapters.redis.ledger import RedisLedger
+from domain.ledger import Account
+from domain.ports import Ledger
 from tests.contracts.backends import Backend, connected
+from tests.contracts.ledgers import SetBalance
 from tests.fakes import FrozenClock
 from tests.redis_server import RedisCluster, RedisServer, redis_cluster, redis_server
 
@@ -52,6 +58,26 @@ async def brisk(backend: Backend) -> AsyncIterator[RedisConnection]:
 def clock() -> FrozenClock:
     # With a fraction, as real clocks have it.
     return FrozenClock(1_800_000_000.123456)
+
+
+@pytest.fixture
+def ledger(connection: RedisConnection | None, clock: FrozenClock) -> Ledger:
+    return MemoryLedger(clock) if connection is None else RedisLedger(connection, clock=clock)
+
+
+@pytest.fixture
+def set_balance(ledger: Ledger, connection: RedisConnection | None) -> SetBalance:
+    """What an operator does, by hand."""
+
+    async def set_balance(account: Account, balance: int | None) -> None:
+        if isinstance(ledger, MemoryLedger):
+            ledger.overwrite(account, balance)
+        if connection is not None and balance is None:
+            await connection.command("DEL", AccountKeys.of(account).balance)
+        if connection is not None and balance is not None:
+            await connection.command("SET", AccountKeys.of(account).balance, balance)
+
+    return set_balance
 
 
 def _backend(request: pytest.FixtureRequest) -> Backend:

@@ -1,9 +1,13 @@
 """A way to Redis on which replies can get lost."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+
+import pytest
+
+from domain.errors import StoreUnavailable
 
 
 @dataclass(slots=True)
@@ -39,6 +43,14 @@ async def proxied(port: int) -> AsyncIterator[Proxy]:
         for pump in pumps:
             pump.cancel()
         await asyncio.gather(*pumps, return_exceptions=True)
+
+
+async def lost(proxy: Proxy, call: Awaitable[object]) -> None:
+    """Make a call whose reply does not come."""
+    proxy.losing = True
+    with pytest.raises(StoreUnavailable):
+        await call
+    proxy.losing = False
 
 
 async def _relay(proxy: Proxy, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -9,6 +9,7 @@ from redis.exceptions import ResponseError
 
 from adapters.redis.address import Address, Kind, parse_url
 from adapters.redis.connection import RedisConnection
+from adapters.redis.doorbell import RedisDoorbell
 from domain.errors import StoreUnavailable
 from tests.contracts.backends import Backend, connected, eventually
 from tests.redis_server import RedisServer, free_port, redis_cluster, redis_sentinel, redis_server, wait_until
@@ -187,3 +188,32 @@ async def _get(connection: RedisConnection, name: str) -> str | None:
 
 async def _found(connection: RedisConnection, names: list[str]) -> bool:
     return None not in [await _get(connection, name) for name in names]
+
+
+# --- leaving ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["server", "cluster"])
+async def test_at_whatever_moment_a_caller_is_cancelled_it_leaves(request: pytest.FixtureRequest, kind: str) -> None:
+    async with connected(request.getfixturevalue(kind).url) as connection:
+
+        async def go_on_asking() -> None:
+            while True:
+                await connection.command("GET", "k")
+
+        for number in range(100):
+            asking = asyncio.ensure_future(go_on_asking())
+            await asyncio.sleep(number / 50_000)
+            asking.cancel()
+            await asyncio.wait((asking,), timeout=1)
+            assert asking.cancelled()
+
+
+async def test_at_whatever_moment_a_doorbell_is_taken_down_it_is_gone(server: RedisServer) -> None:
+    for number in range(50):
+        doorbell = RedisDoorbell(server.url, quiet=0.001)
+        doorbell.subscribe("topic", lambda _: None)
+        await asyncio.sleep(number / 5_000)
+
+        async with asyncio.timeout(2):
+            await doorbell.aclose()

@@ -18,14 +18,26 @@ def test_keys_have_the_names_that_operators_know() -> None:
     account = AccountKeys.of(Account("acme", "staff", "u@1"))
     run = RunKeys.of(RUN)
 
-    named = [keys.tenant("acme"), account.balance, account.holds, account.closed("job-1"), keys.meter("acme", "rpm")]
+    named = [
+        keys.tenant("acme"),
+        account.balance,
+        account.holds,
+        account.history,
+        account.closed("job-1"),
+        account.operation("op-1"),
+        keys.meter("acme", "rpm"),
+        keys.meter("acme", "user:staff:u@1:rpm"),
+    ]
 
     assert named == [
         "tenant:acme",
         "tokens:acme:staff:u@1",
         "{tokens:acme:staff:u@1}:holds",
+        "{tokens:acme:staff:u@1}:ledger",
         "{tokens:acme:staff:u@1}:closed:job-1",
+        "{tokens:acme:staff:u@1}:operation:op-1",
         "ratelimit:{acme}:rpm",
+        "ratelimit:{acme}:user:staff:u@1:rpm",
     ]
     assert astuple(run) == tuple(
         f"{{run:01}}:{kind}:{RUN}" for kind in ("record", "request", "log", "result", "attended")
@@ -40,8 +52,11 @@ def test_what_one_script_touches_is_in_one_slot() -> None:
     run = RunKeys.of(pointed.id)
 
     touched: list[list[str | None]] = [
-        [account.balance, account.holds, account.closed("job-1")],
-        [keys.meter("acme", "rpm"), keys.meter("acme", "tpm")],
+        [account.balance, account.holds, account.history, account.closed("job-1"), account.operation("op-1")],
+        [
+            keys.meter("acme", name)
+            for name in ("rpm", "tpm", "runs", "group:staff:rpm", "user:staff:u@1:rpm", "day:tpm")
+        ],
         [*astuple(run), *astuple(ShardKeys.of(shard_of(pointed.id))), keys.conversation_of(pointed)],
     ]
 
@@ -59,11 +74,13 @@ def test_what_is_no_id_enters_no_key(text: str) -> None:
     makers: list[Callable[[], object]] = [
         lambda: keys.tenant(text),
         lambda: keys.meter(text, "rpm"),
-        lambda: keys.meter("acme", text),
+        lambda: keys.meter("acme", f"group:{text}:rpm".replace("a:b", "a::b")),
         lambda: AccountKeys.of(Account(text, "staff", "alice")),
         lambda: AccountKeys.of(Account("acme", text, "alice")),
         lambda: AccountKeys.of(Account("acme", "staff", text)),
         lambda: AccountKeys.of(Account("acme", "staff", "alice")).closed(text),
+        lambda: AccountKeys.of(Account("acme", "staff", "alice")).operation(text),
+        lambda: keys.balances(text),
         lambda: keys.conversation(text, "alice", "conv-1"),
         lambda: keys.conversation("acme", text, "conv-1"),
         lambda: keys.conversation("acme", "alice", text),

@@ -1,5 +1,6 @@
 """Every key in Redis goes by itself, apart from what operators write and the balances of lasting users."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from adapters.redis.runs import RedisRunStore
 from adapters.redis.tenants import RedisTenantStore
 from domain.ledger import Account
 from domain.ports import Named
-from domain.rate import Allowance, Charge
+from domain.rate import Allowance, Charge, Slot
 from domain.runs import Status, conversation_shard
 from domain.tenants import Limits
 from tests.contracts.backends import Backend, eventually
@@ -26,20 +27,22 @@ SECOND, MINUTE, DAY = 1_000, 60_000, 86_400_000
 
 ALICE = Account("acme", "staff", "alice")
 NOBODY = Account("acme", "anonymous", "anonymous-1")
+PLACE = Slot("runs", 2, "run-1", 30.0)
 
 
 def about(milliseconds: int) -> object:
     return pytest.approx(milliseconds, abs=5 * SECOND)
 
 
-async def test_only_documents_and_lasting_balances_are_for_good(
+async def test_only_documents_and_lasting_accounts_are_for_good(
     connection: RedisConnection, backend: Backend, clock: FrozenClock
 ) -> None:
     await _use_everything(connection, clock)
 
     for_good = {key for key, milliseconds in backend.lifetimes().items() if milliseconds == -1}
 
-    assert for_good == {"tenant:acme", "tokens:acme:staff:alice"}
+    at = AccountKeys.of(ALICE)
+    assert for_good == {"tenant:acme", at.balance, at.holds, at.history}
 
 
 async def _use_everything(connection: RedisConnection, clock: FrozenClock) -> None:
@@ -51,10 +54,16 @@ async def _use_everything(connection: RedisConnection, clock: FrozenClock) -> No
         await ledger.settle(account, "settled", 1)
         await ledger.release(account, "released")
         await ledger.release(account, "unknown")
+        await ledger.touch(account, "open", 1, 60)
+    await ledger.grant(ALICE, "g1", 5)
+    await ledger.adjust(ALICE, "a1", 5)
     await ledger.settle(Account("acme", "staff", "unknown"), "unknown", 1)
     charge = Charge("rpm", "requests", Allowance(10), 1)
-    await limiter.take("acme", [charge, replace(charge, meter="tpm")])
-    await limiter.correct("acme", replace(charge, meter="other"))
+    await limiter.take("acme", [charge, replace(charge, meter="day:rpm", daily=True)], [PLACE])
+    await limiter.keep("acme", [PLACE])
+    for cost in (1, -1):
+        await limiter.correct("acme", replace(charge, meter=f"other:{cost}", cost=2), time.time())
+        await limiter.correct("acme", replace(charge, meter=f"other:{cost}", cost=cost), time.time())
     await _use_runs(runs)
     names = RedisRunNames(connection)
     await names.adopt("a" * 64, Named(new_run().id, "f"), 60)
@@ -68,8 +77,8 @@ async def _use_runs(runs: RedisRunStore) -> None:
         run = new_run(status, conversation="conv-1")
         await runs.begin(run, WORK)
         await runs.attend(run.id, 5.0)
-        await runs.join(run.id)
         await runs.cancel(run.id)
+        await runs.join(run.id)
         await runs.append(run.id, 1, 0, [b"x"])
     for ending in ENDINGS:
         run = new_run(shard=1)
@@ -191,17 +200,71 @@ async def test_runs_that_nobody_touches_any_more_leave_nothing_behind(
     await eventually(gone)
 
 
-async def test_holds_last_as_long_as_the_last_of_them(connection: RedisConnection, backend: Backend) -> None:
-    ledger, at = RedisLedger(connection), AccountKeys.of(ALICE)
-    for hold_id, seconds in (("short", 10), ("long", 600), ("middle", 60)):
-        await ledger.hold(ALICE, hold_id, wanted=1, least=1, initial=10, seconds=seconds, lasting=True)
+async def test_all_of_an_account_lasts_as_long_as_its_balance(connection: RedisConnection, backend: Backend) -> None:
+    ledger = RedisLedger(connection)
+    for account in (ALICE, NOBODY):
+        await ledger.hold(account, "h1", wanted=1, least=1, initial=10, seconds=60, lasting=account is ALICE)
+    lasting, passing = AccountKeys.of(ALICE), AccountKeys.of(NOBODY)
+    await connection.command("PEXPIRE", passing.balance, MINUTE)
+
+    await ledger.settle(NOBODY, "h1", 1)
+    settled = backend.lifetimes()
+    await connection.command("SET", passing.balance, 100)
+    await ledger.available(NOBODY)
+    kept = backend.lifetimes()
+
+    assert {kept[key] for key in (lasting.balance, lasting.holds, lasting.history)} == {-1}
+    assert [settled[key] for key in (passing.balance, passing.holds, passing.history)] == [about(MINUTE)] * 3
+    assert [kept[key] for key in (passing.balance, passing.holds, passing.history)] == [-1] * 3
+
+
+async def test_what_is_granted_or_set_is_for_good(connection: RedisConnection, backend: Backend) -> None:
+    ledger = RedisLedger(connection)
+    accounts = {"granted": replace(NOBODY, user="granted"), "adjusted": replace(NOBODY, user="adjusted")}
+    for account in accounts.values():
+        await ledger.hold(account, "h1", wanted=1, least=1, initial=10, seconds=60, lasting=False)
+
+    await ledger.grant(accounts["granted"], "g1", 5)
+    await ledger.adjust(accounts["adjusted"], "a1", 10)
 
     lifetimes = backend.lifetimes()
-    for hold_id in ("short", "middle", "long"):
-        await ledger.release(ALICE, hold_id)
+    for account in accounts.values():
+        at = AccountKeys.of(account)
+        assert [lifetimes[key] for key in (at.balance, at.holds, at.history)] == [-1] * 3
 
-    assert lifetimes[at.holds] == about(10 * MINUTE)
-    assert at.holds not in backend.lifetimes()
+
+async def test_what_an_account_leaves_that_was_deleted_lasts_a_day(
+    connection: RedisConnection, backend: Backend
+) -> None:
+    ledger, at = RedisLedger(connection), AccountKeys.of(ALICE)
+    await ledger.grant(ALICE, "g1", 10)
+    await ledger.hold(ALICE, "h1", wanted=1, least=1, initial=0, seconds=60, lasting=True)
+
+    await connection.command("DEL", at.balance)
+    await ledger.available(ALICE)
+
+    assert {key: backend.lifetimes()[key] for key in (at.holds, at.history)} == {
+        at.holds: about(DAY),
+        at.history: about(DAY),
+    }
+
+
+async def test_what_has_ended_and_what_was_carried_out_is_remembered_for_a_day(
+    connection: RedisConnection, backend: Backend, clock: FrozenClock
+) -> None:
+    ledger, at = RedisLedger(connection, clock=clock), AccountKeys.of(ALICE)
+    await ledger.grant(ALICE, "g1", 10)
+    for hold_id in ("settled", "released", "lapsed"):
+        await ledger.hold(ALICE, hold_id, wanted=1, least=1, initial=10, seconds=60, lasting=True)
+    await ledger.settle(ALICE, "settled", 1)
+    await ledger.release(ALICE, "released")
+    clock.advance(61.0)
+    await ledger.available(ALICE)
+
+    lifetimes = backend.lifetimes()
+
+    remembered = [at.operation("g1"), *(at.closed(hold_id) for hold_id in ("settled", "released", "lapsed"))]
+    assert [lifetimes[key] for key in remembered] == [about(DAY)] * 4
 
 
 async def test_a_balance_of_a_passing_user_lasts_a_day_and_settling_does_not_prolong_it(
@@ -221,6 +284,49 @@ async def test_a_balance_of_a_passing_user_lasts_a_day_and_settling_does_not_pro
 async def test_a_meter_lasts_until_it_is_free(connection: RedisConnection, backend: Backend) -> None:
     limiter = RedisRateLimiter(connection)
 
-    await limiter.take("acme", [Charge("tpm", "tokens", Allowance(1000), 500)])
+    await limiter.take("acme", [Charge("group:staff:tpm", "tokens", Allowance(1000), 500)])
 
-    assert backend.lifetimes() == {"ratelimit:{acme}:tpm": about(31 * SECOND)}
+    assert backend.lifetimes() == {"ratelimit:{acme}:group:staff:tpm": about(61 * SECOND)}
+
+
+async def test_a_days_meter_lasts_until_midnight_utc(connection: RedisConnection, backend: Backend) -> None:
+    limiter = RedisRateLimiter(connection)
+
+    verdict = await limiter.take("acme", [Charge("day:tpm", "tokens", Allowance(1000), 500, daily=True)])
+
+    left = round(verdict.readings[0].reset * 1000)
+    assert 0 < left <= DAY
+    assert backend.lifetimes() == {"ratelimit:{acme}:day:tpm": about(left)}
+
+
+async def test_places_last_as_long_as_the_last_of_them(connection: RedisConnection, backend: Backend) -> None:
+    limiter = RedisRateLimiter(connection)
+    for holder, seconds in (("short", 10.0), ("long", 60.0), ("middle", 30.0)):
+        await limiter.take("acme", [], [Slot("runs", 9, holder, seconds)])
+
+    lifetimes = backend.lifetimes()
+    for holder in ("short", "middle", "long"):
+        await limiter.free("acme", [Slot("runs", 9, holder, 1.0)])
+
+    assert lifetimes == {"ratelimit:{acme}:runs": about(MINUTE)}
+    assert backend.lifetimes() == {}
+
+
+async def test_a_meter_to_which_all_is_given_back_is_gone(connection: RedisConnection, backend: Backend) -> None:
+    limiter, charge = RedisRateLimiter(connection), Charge("tpm", "tokens", Allowance(1000), 500)
+    taken = await limiter.take("acme", [charge])
+
+    await limiter.correct("acme", replace(charge, cost=-500), taken.at)
+
+    assert backend.lifetimes() == {}
+
+
+async def test_a_meter_has_no_more_fields_than_a_minute_has_seconds(
+    connection: RedisConnection, clock: FrozenClock
+) -> None:
+    limiter = RedisRateLimiter(connection, clock=clock)
+    for _ in range(400):
+        clock.advance(0.5)
+        await limiter.take("acme", [Charge("rpm", "requests", Allowance(1000), 1)])
+
+    assert await connection.command("HLEN", "ratelimit:{acme}:rpm") <= 61 + 4

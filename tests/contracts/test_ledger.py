@@ -2,8 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable
 
 import pytest
 
@@ -12,61 +11,17 @@ from adapters.redis.connection import RedisConnection
 from adapters.redis.keys import AccountKeys
 from adapters.redis.ledger import RedisLedger
 from domain.errors import InsufficientTokens, StoreUnavailable
-from domain.ledger import Account, Hold
+from domain.ledger import Hold
 from domain.ports import Ledger
 from domain.tokens import MAX_TOKENS
 from tests.contracts.backends import Backend, eventually
+from tests.contracts.ledger_model import ALICE
+from tests.contracts.ledgers import BOB, SetBalance, attempt, hold
 from tests.fakes import FrozenClock
 
 pytestmark = pytest.mark.anyio
 
-ALICE = Account("acme", "staff", "alice")
-BOB = Account("acme", "staff", "bob")
 DAY = 86_400.0
-
-SetBalance = Callable[[Account, int], Awaitable[None]]
-
-
-@pytest.fixture
-def ledger(connection: RedisConnection | None, clock: FrozenClock) -> Ledger:
-    return MemoryLedger(clock) if connection is None else RedisLedger(connection, clock=clock)
-
-
-@pytest.fixture
-def set_balance(ledger: Ledger, connection: RedisConnection | None) -> SetBalance:
-    """What an operator does, by hand."""
-
-    async def set_balance(account: Account, balance: int) -> None:
-        if isinstance(ledger, MemoryLedger):
-            ledger.overwrite(account, balance)
-        if connection is not None:
-            await connection.command("SET", AccountKeys.of(account).balance, balance)
-
-    return set_balance
-
-
-async def hold(
-    ledger: Ledger,
-    hold_id: str,
-    wanted: int,
-    *,
-    account: Account = ALICE,
-    least: int = 1,
-    initial: int = 0,
-    seconds: float = 60.0,
-    lasting: bool = True,
-) -> Hold:
-    return await ledger.hold(
-        account, hold_id, wanted=wanted, least=least, initial=initial, seconds=seconds, lasting=lasting
-    )
-
-
-async def attempt(holding: Awaitable[Hold]) -> int:
-    """The amount of a hold; 0 where it was refused."""
-    try:
-        return (await holding).amount
-    except InsufficientTokens:
-        return 0
 
 
 # --- setting aside ------------------------------------------------------------------------------------------------
@@ -373,85 +328,3 @@ async def test_without_another_clock_holds_lapse_by_the_servers_own(connection: 
 
 async def _has(ledger: Ledger, tokens: int) -> bool:
     return await ledger.available(ALICE) == tokens
-
-
-# --- against a model ----------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Book:
-    """What a ledger should say of one account, told as simply as possible."""
-
-    clock: FrozenClock
-    balance: int | None = None
-    holds: dict[str, tuple[int, float]] = field(default_factory=dict)
-    ended: dict[str, tuple[int, int]] = field(default_factory=dict)
-    #: Which holds are of less than was wanted.
-    partial: set[str] = field(default_factory=set)
-
-    def open(self) -> dict[str, int]:
-        return {hold_id: amount for hold_id, (amount, lapse) in self.holds.items() if lapse > self.clock()}
-
-    def available(self) -> int:
-        return (self.balance or 0) - sum(self.open().values())
-
-    def hold(self, hold_id: str, wanted: int, least: int, initial: int, seconds: float) -> Hold | int:
-        first, _ = self.holds.get(hold_id) or self.ended.get(hold_id, (None, 0))
-        available = self.available() + (initial if self.balance is None else 0)
-        amount = min(wanted, available) if first is None else first
-        partial = first is None and amount < wanted
-        if amount < least or (partial and self.partial & self.open().keys()):
-            return available
-        if partial:
-            self.partial.add(hold_id)
-        if first is None:
-            self.balance = initial if self.balance is None else self.balance
-            self.holds[hold_id] = (amount, self.clock() + seconds)
-        return Hold(hold_id, amount)
-
-    def end(self, hold_id: str, cost: int = 0) -> int:
-        if hold_id not in self.ended:
-            self.ended[hold_id] = self.holds.get(hold_id, (0, 0))[0], cost
-            self.holds.pop(hold_id, None)
-            if cost:
-                self.balance = (self.balance or 0) - cost
-        return self.ended[hold_id][1]
-
-
-@pytest.mark.parametrize("seed", range(20))
-async def test_a_random_walk_takes_the_steps_of_the_model(
-    ledger: Ledger, set_balance: SetBalance, clock: FrozenClock, seed: int
-) -> None:
-    dice, book = random.Random(seed), Book(clock)
-
-    for _ in range(120):
-        hold_id = f"h{dice.randint(1, 12)}"
-        match dice.choices(["hold", "settle", "release", "set", "wait"], [10, 4, 2, 1, 2])[0]:
-            case "hold":
-                await _hold_both(ledger, book, hold_id, dice)
-            case "settle":
-                cost = dice.randint(1, 80)
-                assert await ledger.settle(ALICE, hold_id, cost) == book.end(hold_id, cost)
-            case "release":
-                assert await ledger.release(ALICE, hold_id) == book.end(hold_id)
-            case "set":
-                book.balance = dice.randint(-50, 500)
-                await set_balance(ALICE, book.balance)
-            case "wait":
-                clock.advance(dice.expovariate(0.1))
-
-        assert await ledger.available(ALICE) == book.available()
-
-
-async def _hold_both(ledger: Ledger, book: Book, hold_id: str, dice: random.Random) -> None:
-    wanted = dice.randint(1, 100)
-    least = dice.randint(1, wanted)
-    # Redis keeps whole milliseconds.
-    seconds = dice.randint(1_000, 40_000) / 1000
-    expected = book.hold(hold_id, wanted, least, 100, seconds)
-    try:
-        got: Hold | int = await hold(ledger, hold_id, wanted, least=least, initial=100, seconds=seconds)
-    except InsufficientTokens as refusal:
-        got = refusal.available
-
-    assert got == expected

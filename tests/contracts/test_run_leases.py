@@ -8,8 +8,9 @@ import pytest
 
 from adapters.redis.connection import RedisConnection
 from adapters.redis.keys import RunKeys, ShardKeys
+from domain.errors import CompletionShared
 from domain.ports import RunStore
-from domain.runs import Appended, Claim, Standing, Status, Survey
+from domain.runs import Appended, Claim, Run, Standing, Status, Survey
 from tests.contracts.runs import (
     CANCELLED,
     COMPLETED,
@@ -90,7 +91,7 @@ async def test_a_lease_ends_to_the_millisecond(store: RunStore, clock: FrozenClo
     after = (await store.survey(3), await store.seize(run.id))
 
     assert before == (Survey(), None)
-    assert after == (Survey(overdue=(run.id,)), Claim(replace(run, fence=2), WORK))
+    assert after == (Survey(overdue=(run.id,)), Claim(run, WORK))
 
 
 async def test_an_owner_who_is_late_keeps_the_run_if_nobody_has_seized_it(store: RunStore, clock: FrozenClock) -> None:
@@ -140,7 +141,7 @@ async def test_of_eight_who_seize_at_once_one_gets_the_run(store: RunStore, cloc
 
     claims = await asyncio.gather(*(store.seize(run.id) for _ in range(8)))
 
-    assert granted(claims) == Claim(replace(run, fence=2, tail=2), WORK)
+    assert granted(claims) == Claim(replace(run, tail=2), WORK)
 
 
 async def test_nobody_seizes_what_is_not_overdue(store: RunStore, clock: FrozenClock) -> None:
@@ -164,7 +165,7 @@ async def test_who_seized_a_run_and_goes_away_loses_it_to_the_next(store: RunSto
     later = await store.seize(run.id)
 
     assert at_once is None
-    assert later == Claim(replace(run, fence=3), WORK)
+    assert later == Claim(run, WORK)
 
 
 async def test_a_survey_names_the_runs_that_are_overdue_for_longest_first(store: RunStore, clock: FrozenClock) -> None:
@@ -303,6 +304,32 @@ async def test_what_is_unknown_or_has_ended_is_not_cancelled(store: RunStore) ->
 
     assert claims == [None, None]
     assert await store.get(run.id) == before
+
+
+async def test_a_run_that_others_follow_is_not_cancelled(store: RunStore) -> None:
+    runs = [new_run(), queued_run()]
+    for run in runs:
+        await store.begin(run, WORK)
+        await store.join(run.id)
+
+        with pytest.raises(CompletionShared):
+            await store.cancel(run.id)
+
+        assert await store.get(run.id) == replace(run, followers=1)
+
+
+async def test_of_a_canceller_and_a_follower_at_the_same_time_one_learns_of_the_other(store: RunStore) -> None:
+    async def once() -> None:
+        run = new_run()
+        await store.begin(run, WORK)
+
+        cancelled, joined = await asyncio.gather(store.cancel(run.id), store.join(run.id), return_exceptions=True)
+
+        assert isinstance(joined, Run)
+        assert isinstance(cancelled, CompletionShared) != joined.cancelling
+
+    for _ in range(20):
+        await asyncio.gather(*(once() for _ in range(10)))
 
 
 async def test_cancelling_and_ending_at_the_same_time_lead_to_one_ending_a_thousand_times(store: RunStore) -> None:

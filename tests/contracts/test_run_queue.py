@@ -37,7 +37,7 @@ async def test_a_taker_gets_the_run_and_what_it_takes_to_execute_it(store: RunSt
 
     claim = await store.take(3)
 
-    first = replace(run, status=Status.IN_PROGRESS, attempt=1, fence=1)
+    first = replace(run, status=Status.IN_PROGRESS, attempt=1)
     assert claim == Claim(first, WORK)
     assert await store.get(run.id) == first
     assert await store.take(3) is None
@@ -171,7 +171,7 @@ async def test_a_run_that_is_requeued_begins_anew_before_all_who_have_waited_les
     assert waiting is not None
     assert waiting.run == replace(first, status=Status.QUEUED)
     assert waiting.entries == ()
-    assert second == Claim(replace(first, attempt=2, fence=2), WORK)
+    assert second == Claim(replace(first, attempt=2), WORK)
     assert part is not None
     assert part.entries == tuple(entries(7, 8))
 
@@ -234,9 +234,10 @@ async def test_who_seizes_a_waiting_run_has_it_out_of_the_queue_and_ends_it(
 
     claim = await store.seize(run.id)
     seized = (await store.survey(3), await store.take(3))
-    ended = await store.append(run.id, 1, 0, (), FAILED)
+    assert claim is not None
+    ended = await store.append(run.id, claim.run.fence, 0, (), FAILED)
 
-    assert claim == Claim(replace(run, fence=1), WORK)
+    assert claim == Claim(run, WORK)
     assert seized == (Survey(), None)
     assert ended.standing.value == "owned"
     assert await store.survey(3) == Survey()
@@ -256,12 +257,13 @@ async def test_who_seized_a_waiting_run_can_let_it_wait_again(store: RunStore, c
     run = queued_run()
     await store.begin(run, WORK)
     clock.advance(QUEUE + 1)
-    await store.seize(run.id)
+    claim = await store.seize(run.id)
 
-    requeued = await store.requeue(run.id, 1)
+    assert claim is not None
+    requeued = await store.requeue(run.id, claim.run.fence)
 
     assert requeued
-    assert (await taken(store)).run == replace(run, status=Status.IN_PROGRESS, attempt=1, fence=2)
+    assert (await taken(store)).run == replace(run, status=Status.IN_PROGRESS, attempt=1)
 
 
 async def test_a_run_that_is_late_can_still_be_taken(store: RunStore, clock: FrozenClock) -> None:
@@ -286,9 +288,10 @@ async def test_a_waiting_run_that_is_cancelled_is_the_cancellers(store: RunStore
     claim = await store.cancel(run.id)
     again = await store.cancel(run.id)
     waiting = await store.survey(3)
-    ended = await store.append(run.id, 1, 0, (), CANCELLED)
+    assert claim is not None
+    ended = await store.append(run.id, claim.run.fence, 0, (), CANCELLED)
 
-    assert claim == Claim(replace(run, status=Status.IN_PROGRESS, fence=1, cancelling=True), WORK)
+    assert claim == Claim(replace(run, status=Status.IN_PROGRESS, cancelling=True), WORK)
     assert again is None
     assert waiting == Survey()
     assert await store.take(3) is None

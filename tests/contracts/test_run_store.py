@@ -20,7 +20,6 @@ from domain.runs import (
     Standing,
     Status,
     Work,
-    claimed,
     conversation_shard,
     ended,
     is_terminal,
@@ -395,7 +394,7 @@ async def test_a_random_walk_keeps_one_log_and_one_ending(store: RunStore, seed:
         if dice.random() < 0.1:
             claim = await store.take(3)
             assert (claim is not None) == (run.status is Status.QUEUED)
-            run = claimed(run) if claim is not None else run
+            run = claim.run if claim is not None else run
             continue
         fence = run.fence + dice.choice([0, 0, 0, 0, -1, 1])
         base = max(0, len(log) + dice.choice([0, 0, 0, -1, -3, 1, 2]))

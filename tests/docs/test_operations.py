@@ -81,7 +81,9 @@ def test_every_key_in_redis_is_documented() -> None:
         keys.tenant("tenantId"),
         account.balance,
         account.holds,
+        account.history,
         account.closed("run"),
+        account.operation("id"),
         *(getattr(run, field.name) for field in fields(run)),
         *(getattr(shard, field.name) for field in fields(shard)),
         keys.name("0" * 64),
@@ -105,7 +107,7 @@ def generic(key: str, run_id: str) -> str:
     if "run:" in key:
         return f"{{run:<shard>}}{key.partition('}')[2]}".replace(run_id, "<run id>").replace("0" * 64, "<digest>")
     if key.startswith("{tokens"):
-        return f"{{tokens:...}}{key.partition('}')[2]}".replace(":run", ":<run id>")
+        return f"{{tokens:...}}{key.partition('}')[2]}".replace(":run", ":<run id>").replace(":id", ":<id>")
     for name in ("tenantId", "group_id", "userId"):
         key = key.replace(name, f"<{name}>")
     return key

@@ -303,10 +303,23 @@ def test_the_id_of_an_event_is_a_cursor_to_it(attempt: int, seq: int) -> None:
     assert parse_cursor(event_id(run, seq), run.id) == Cursor(seq, attempt)
 
 
-@pytest.mark.parametrize("status", [QUEUED, IN_PROGRESS])
 @pytest.mark.parametrize("cursor", [Cursor(), Cursor(0, 2), Cursor(4), Cursor(5), Cursor(5, 2)])
-def test_what_a_live_run_has_said_is_a_place(status: Status, cursor: Cursor) -> None:
-    require_place(a_run(status=status, attempt=2, tail=5), cursor)
+def test_what_a_live_run_has_said_is_a_place(cursor: Cursor) -> None:
+    require_place(a_run(attempt=2, tail=5), cursor)
+
+
+@pytest.mark.parametrize("cursor", [Cursor(), Cursor(0, 0)])
+def test_a_run_that_waits_for_its_first_attempt_has_one_place(cursor: Cursor) -> None:
+    require_place(a_run(status=QUEUED, attempt=0), cursor)
+    with pytest.raises(CursorAhead):
+        require_place(a_run(status=QUEUED, attempt=0), Cursor(1))
+
+
+@pytest.mark.parametrize("cursor", [Cursor(1), Cursor(9), Cursor(1, 2), Cursor(5, 1)])
+def test_what_a_run_said_that_waits_to_begin_again_is_no_place_any_more(cursor: Cursor) -> None:
+    require_place(a_run(status=QUEUED, attempt=2), Cursor())
+    with pytest.raises(GenerationRestarted):
+        require_place(a_run(status=QUEUED, attempt=2), cursor)
 
 
 @pytest.mark.parametrize("status", [COMPLETED, FAILED, CANCELLED])
@@ -319,7 +332,7 @@ def test_an_ended_run_has_two_more_places_for_its_usage_and_its_end(status: Stat
 @pytest.mark.parametrize(
     ("status", "cursor"),
     [
-        (QUEUED, Cursor(6)),
+        (QUEUED, Cursor(0, 3)),
         (IN_PROGRESS, Cursor(6)),
         (IN_PROGRESS, Cursor(6, 2)),
         (IN_PROGRESS, Cursor(0, 3)),

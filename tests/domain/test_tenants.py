@@ -3,9 +3,8 @@
 import pytest
 
 from domain.errors import GroupForbidden, InvalidGroup, TenantForbidden
-from domain.rate import Allowance, Charge
-from domain.tenants import Group, Limits, group_of, only_tenant, require_group, require_member
-from tests.builders import a_principal, a_tenant, limits
+from domain.tenants import Group, group_of, only_tenant, require_group, require_member
+from tests.builders import a_principal, a_tenant
 
 # --- groups and models ------------------------------------------------------------------------------------------------
 
@@ -50,25 +49,6 @@ def test_where_there_is_no_such_group_the_tenants_patterns_decide(group_id: str 
 
     assert tenant.allows("gpt-4o", group_id)
     assert not tenant.allows("o1", group_id)
-
-
-# --- meters -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("allowed", "charges"),
-    [
-        (limits(), ()),
-        (limits(requests=5), (Charge("rpm", "requests", Allowance(5, 60.0), 1),)),
-        (limits(tokens=900), (Charge("tpm", "tokens", Allowance(900, 60.0), 42),)),
-        (
-            limits(requests=5, tokens=900),
-            (Charge("rpm", "requests", Allowance(5, 60.0), 1), Charge("tpm", "tokens", Allowance(900, 60.0), 42)),
-        ),
-    ],
-)
-def test_a_request_is_charged_to_the_meters_that_the_tenant_has(allowed: Limits, charges: tuple[Charge, ...]) -> None:
-    assert a_tenant(limits=allowed).charges(42) == charges
 
 
 # --- principals -------------------------------------------------------------------------------------------------------

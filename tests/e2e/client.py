@@ -176,7 +176,7 @@ def last_id(body: bytes) -> str | None:
 
 def joined(*parts: bytes) -> bytes:
     """A transcript of several readings, each from where the one before was cut."""
-    first, *others = [whole_events(part) for part in parts]
+    first, *others = [re.sub(rb"(?m)^: ka\n", b"", whole_events(part)) for part in parts]
     return first + b"".join(part.removeprefix(b"retry: 2000\n") if first else part for part in others)
 
 

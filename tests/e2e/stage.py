@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from adapters.redis.keys import RunKeys
 from tests.e2e.conftest import KEY_CANARY, TENANT, USER, require_silence
 from tests.gateway import SECRET, GatewayProcess
 from tests.provider.process import ProviderProcess
@@ -51,20 +52,18 @@ class Store:
         return [int(text.partition(":")[2]) for text in found]
 
     def record(self, run_id: str) -> dict[str, str]:
-        (key,) = self.all_keys(f"*:record:{run_id}")
-        return {name.decode(): value.decode() for name, value in self.command("HGETALL", key).items()}
+        found = self.command("HGETALL", RunKeys.of(run_id).record)
+        return {name.decode(): value.decode() for name, value in found.items()}
 
     def log(self, run_id: str) -> list[Any]:
         """The entries of a run's log, as they stand in Redis."""
-        found: list[Any] = []
-        for key in self.all_keys(f"*:log:{run_id}"):
-            found = self.command("XRANGE", key, "-", "+")
+        found: list[Any] = self.command("XRANGE", RunKeys.of(run_id).log, "-", "+")
         return found
 
-    def info(self, section: str) -> dict[str, str]:
+    def info(self, section: str) -> dict[str, Any]:
         """INFO of a single server."""
-        text: str = self.nodes[0].command("INFO", section).decode()
-        return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        found: dict[str, Any] = self.nodes[0].command("INFO", section)
+        return found
 
     def empty(self) -> None:
         """Nothing but a tenant and its user's balance."""
@@ -127,10 +126,12 @@ class Stage:
             return first.result(), second.result()
 
     def strike(self) -> None:
-        with ThreadPoolExecutor() as threads:
-            list(threads.map(GatewayProcess.stop, self.running))
+        left = [process for process in self.running if process.process.poll() is None]
+        with ThreadPoolExecutor(max(len(left), 1)) as threads:
+            statuses = list(threads.map(GatewayProcess.stop, left))
         for process in self.running:
             require_silence(process.log)
+        assert set(statuses) <= {0}, f"did not end when asked to: {[process.log_file for process in left]}, {statuses}"
 
 
 def staged(folder: Path, server: RedisServer | RedisCluster, provider: ProviderProcess) -> Iterator[Stage]:

@@ -81,10 +81,6 @@ def test_sigterm_lets_a_stream_finish_and_then_ends_cleanly(start: Start) -> Non
     assert gateway.process.wait(15) == 0
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="known defect: at times the conclusion of an interrupted run takes over ten seconds, and its reader is cut",
-)
 def test_a_stream_that_outlives_the_drain_ends_with_an_error_and_is_settled(start: Start, redis: RedisServer) -> None:
     gateway = start(SLUICE_DRAIN_SECONDS="0.3")
     body = {**BODY, "model": "words-n2000-i10", "stream": True}

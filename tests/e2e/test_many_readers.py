@@ -39,7 +39,7 @@ def appends(store: Store) -> int:
 
 def calls_of(store: Store) -> dict[str, int]:
     stats = store.info("commandstats")
-    return {name.removeprefix("cmdstat_"): int(text.split(",")[0].partition("=")[2]) for name, text in stats.items()}
+    return {name.removeprefix("cmdstat_"): int(counted["calls"]) for name, counted in stats.items()}
 
 
 def cpu_ms(store: Store) -> float:
@@ -57,7 +57,8 @@ async def measure(store: Store, count: int) -> Load:
 
 
 async def attach(replicas: tuple[GatewayProcess, ...], run_id: str, count: int) -> list[Answer]:
-    room = asyncio.Semaphore(50)
+    # As many at once whatever the count, so that only their number differs.
+    room = asyncio.Semaphore(10)
 
     async def one(number: int) -> Answer:
         async with room:
@@ -85,8 +86,22 @@ async def read_with_drops(
         answer.leave()
         parts.append(answer.body)
         drops += 1
-        answer = await follow(replicas[(number + drops) % 2], run_id, last_id(joined(*parts)))
-        assert answer.status == 200, await answer.rest()
+        answer = await come_back(replicas[(number + drops) % 2], run_id, last_id(joined(*parts)))
+
+
+async def come_back(replica: GatewayProcess, run_id: str, after: str | None) -> Answer:
+    """The stream from there on. Where a thousand come back at once, some are asked to come again."""
+    while (answer := await follow(replica, run_id, after)).status == 503:
+        assert "retry-after" in answer.headers
+        answer.leave()
+        asked_again.append(run_id)
+        await asyncio.sleep(0.2)
+    # Who has lost nothing but the end of the body is told that there is nothing more.
+    assert answer.status in (200, 204), await answer.rest()
+    return answer
+
+
+asked_again: list[str] = []
 
 
 async def test_a_thousand_readers_who_come_and_go_are_exact_and_cost_redis_nothing(
@@ -110,7 +125,9 @@ async def test_a_thousand_readers_who_come_and_go_are_exact_and_cost_redis_nothi
             drops += dropped
         assert (await first.rest()).endswith(DONE)
 
-    figure(f"1,010 readers, {drops} drops and resumes on the other replica, all exact")
+    figure(
+        f"1,010 readers, {drops} drops and resumes on the other replica, all exact; {len(asked_again)} had to ask twice"
+    )
     for count, load in loads.items():
         figure(
             f"{count} readers: {load.cpu_ms:.2f} ms of Redis CPU and {load.commands:.1f} commands per append, "
@@ -120,7 +137,7 @@ async def test_a_thousand_readers_who_come_and_go_are_exact_and_cost_redis_nothi
     assert drops > 1000
     # Apart from some noise, it is the same.
     assert loads[1000].commands < 1.5 * loads[10].commands + 2
-    assert loads[1000].connections <= loads[10].connections + 10
+    assert loads[1000].connections <= loads[10].connections + 20
 
 
 async def test_fifty_readers_who_come_and_go_on_a_cluster_are_exact(either_stage: Stage) -> None:

@@ -1,13 +1,14 @@
 """A Redis that dies, forgets, freezes or loses what was said to it: the exact rest, or one explicit error."""
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.client import Answer, complete, fetch, follow, normal
+from tests.e2e.client import Answer, complete, enqueue, fetch, follow, normal
 from tests.e2e.conftest import Figure
 from tests.e2e.meddler import Fate, meddling
 from tests.e2e.stage import Stage, staged
@@ -263,3 +264,31 @@ async def test_readers_whose_doorbells_are_torn_off_again_and_again_are_exact(st
     figure(f"doorbells torn off {torn} times: 6 readers exact, at most {late:.2f} s late")
     assert torn > 3
     assert await transcripts(readers) == {await reference(there)}
+
+
+# --- Redis forgets who owns a run -------------------------------------------------------------------------------------
+
+ADDRESS = {"type": "object", "properties": {"city": {"type": "string"}, "street": {"type": "string"}}}
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": ADDRESS}}
+
+
+async def test_a_claim_that_redis_forgot_does_not_splice_two_generations(saving: Stage, figure: Figure) -> None:
+    front = saving.serve(SLUICE_JOB_SLOTS="0")
+    job = await enqueue(front, "tools-i150", tools=[TOOL])
+    server_of(saving).command("SAVE")
+    saving.work()
+    watcher = await follow(front, job.json["id"])
+    await watcher.until_events(3)
+
+    server_of(saving).kill()
+    server_of(saving).start()
+    heard = await watcher.rest()
+    state = await fetch(front, job.json["id"], wait=20)
+
+    # The provider numbers its answers, in the ids of what it calls for.
+    spliced = set(re.findall(rb'"id":"call_(\d+)_\d+"', heard))
+    figure(f"a forgotten claim: {len(saving.provider.requests())} provider calls, {len(spliced)} in one transcript")
+    calls = state.json["choices"][0]["message"]["tool_calls"]
+    assert heard.count(b'"code":"generation_restarted"') == heard.count(b'"error"') == 1
+    assert len(spliced) == 1
+    assert len({call["id"].split("_")[1] for call in calls}) == 1

@@ -208,7 +208,10 @@ async def test_a_hundred_at_once_are_one_call_and_a_hundred_answers(
     assert len(provider.requests()) == 1
     assert {said(answer) for answer in answers} == {"w0 w1 w2 w3 w4 w5 w6 w7 w8"}
     assert len({answer.headers["x-completion-id"] for answer in answers}) == 100
-    assert sorted(answer.headers["x-cache"] for answer in answers) == ["miss"] + ["shared"] * 99
+    had = [answer.headers["x-cache"] for answer in answers]
+    assert had.count("miss") == 1
+    # Whoever came when it was all there already was not too late.
+    assert set(had) <= {"miss", "shared", "hit"}
     states = [await member.fetch(surface, answer.headers["x-completion-id"]) for answer in answers]
     charged = sorted(int(state.headers["x-sluice-charged-tokens"]) for state in states)
     assert charged[:99] == [0] * 99
@@ -219,10 +222,10 @@ async def test_a_hundred_at_once_are_one_call_and_a_hundred_answers(
 async def test_who_comes_in_mid_stream_gets_all_of_it(
     member: Member, provider: ProviderProcess, surface: Surface
 ) -> None:
-    async with asking(member, surface, **KEY, model="words-n6-i20", stream=True) as wire:
+    async with asking(member, surface, **KEY, model="words-n6-i100", stream=True) as wire:
         await wire.read_head()
         await wire.read_until(b"w2")
-        second = await ask(member, surface, stream=True, model="words-n6-i20")
+        second = await ask(member, surface, stream=True, model="words-n6-i100")
         first = read_frames(await wire.read_all())
 
     frames = read_frames(second.content)
@@ -237,9 +240,9 @@ async def test_who_comes_in_mid_stream_gets_all_of_it(
 async def test_an_answer_that_fails_fails_for_all_who_share_it_and_for_nobody_later(
     member: Member, provider: ProviderProcess, surface: Surface
 ) -> None:
-    answers = await asyncio.gather(*(ask(member, surface, stream=True, model="cut-mid-n2-i50") for _ in range(5)))
+    answers = await asyncio.gather(*(ask(member, surface, stream=True, model="cut-mid-n2-i200") for _ in range(5)))
 
-    later = await ask(member, surface, stream=True, model="cut-mid-n2-i50")
+    later = await ask(member, surface, stream=True, model="cut-mid-n2-i200")
 
     ends = [read_frames(answer.content)[-1].json["error"]["code"] for answer in answers]
     assert ends == ["upstream_truncated"] * 5
@@ -251,9 +254,9 @@ async def test_an_answer_that_fails_fails_for_all_who_share_it_and_for_nobody_la
 async def test_an_answer_goes_on_for_the_others_when_the_first_leaves(
     member: Member, provider: ProviderProcess, surface: Surface
 ) -> None:
-    async with asking(member, surface, **KEY, model="words-n6-i50", stream=True) as wire:
+    async with asking(member, surface, **KEY, model="words-n6-i100", stream=True) as wire:
         await wire.read_head()
-        second = asyncio.ensure_future(ask(member, surface, stream=True, model="words-n6-i50"))
+        second = asyncio.ensure_future(ask(member, surface, stream=True, model="words-n6-i100"))
         await wire.read_until(b"w1")
         wire.leave()
 
@@ -365,7 +368,8 @@ async def test_another_group_never_gets_the_answer(
     guest = Member(replica, member.tenant, user="guest", group="guests")
     await ask(member, surface)
 
-    other = await ask(guest, surface, **({"group_id": "guests"} if surface is GROUP else {}))
+    in_group: dict[str, Any] = {"group_id": "guests"} if surface is GROUP else {}
+    other = await ask(guest, surface, **in_group)
 
     assert (other.status_code, other.headers["x-cache"]) == (200, "miss")
     assert len(provider.requests()) == 2

@@ -276,7 +276,7 @@ async def test_a_run_that_failed_stays_so(member: Member, surface: Surface) -> N
 
 @pytest.mark.parametrize("surface", [GROUP, TENANT], ids=str)
 async def test_an_answer_that_others_wait_for_goes_on(member: Member, surface: Surface) -> None:
-    shared: dict[str, Any] = {"model": "words-n6-i50", "stream": True, "cache_key": "k"}
+    shared: dict[str, Any] = {"model": "words-n6-i100", "stream": True, "cache_key": "k"}
     async with asking(member, surface, **shared) as first:
         await first.read_head()
         async with asking(member, surface, **shared) as second:
@@ -294,7 +294,7 @@ async def test_an_answer_that_others_wait_for_goes_on(member: Member, surface: S
 
 @pytest.mark.parametrize("surface", [GROUP, TENANT], ids=str)
 async def test_who_shares_anothers_answer_can_leave_it_and_pays_nothing(member: Member, surface: Surface) -> None:
-    shared: dict[str, Any] = {"model": "words-n6-i50", "stream": True, "cache_key": "k"}
+    shared: dict[str, Any] = {"model": "words-n6-i100", "stream": True, "cache_key": "k"}
     async with asking(member, surface, **shared) as first:
         await first.read_head()
         async with asking(member, surface, **shared) as second:

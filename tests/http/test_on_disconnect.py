@@ -178,6 +178,19 @@ async def test_who_shares_the_answer_is_a_reader(hasty: Member, provider: Provid
         assert (await hasty.fetch(surface, run_id)).json()["status"] == "in_progress"
 
 
+async def test_a_job_that_shares_the_answer_needs_no_reader(hasty: Member, provider: ProviderProcess) -> None:
+    async with asking(hasty, GROUP, **STALLED, cache_key="k") as wire:
+        run_id = await reading(wire)
+        job = await hasty.post(GROUP, model="stall-n2", cache_key="k")
+        wire.leave()
+
+        await rounds(hasty)
+
+        assert job.headers["x-cache"] == "shared"
+        assert not provider.requests()[0].disconnected
+        assert (await hasty.fetch(GROUP, run_id)).json()["status"] == "in_progress"
+
+
 async def test_who_reads_on_another_replica_is_a_reader(hasty: Member, provider: ProviderProcess) -> None:
     async with asking(hasty, TENANT, **STALLED) as wire:
         run_id = await reading(wire)

@@ -36,6 +36,9 @@ class Hanging:
         await asyncio.Event().wait()
         return None
 
+    async def flaw(self) -> str | None:
+        return None
+
 
 async def test_a_replica_that_answers_is_alive(replica: Replica) -> None:
     answer = await replica.client.get("/healthz")

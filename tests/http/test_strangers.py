@@ -33,7 +33,7 @@ def masked(answer: httpx.Response) -> tuple[int, list[tuple[str, str]], bytes]:
 
 
 async def fetch(member: Member, surface: Surface, run_id: str, **query: str) -> httpx.Response:
-    return await member.fetch(surface, run_id, **query)
+    return await member.fetch(surface, run_id, headers=None, **query)
 
 
 async def cancel(member: Member, surface: Surface, run_id: str) -> httpx.Response:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from domain.chat import ChatRequest
+from domain.completions.admission import HOLD_SECONDS
 from domain.errors import (
     ContextLengthExceeded,
     InsufficientTokens,
@@ -19,6 +20,7 @@ from domain.errors import (
 )
 from domain.images import ImageRule
 from domain.ledger import Hold
+from domain.limits import charges
 from domain.tenants import Caller, Group
 from domain.tokens import TYPICAL_COMPLETION, TokenPolicy
 from tests.builders import (
@@ -33,7 +35,7 @@ from tests.builders import (
     limits,
     user,
 )
-from tests.domain.completions.world import HOLD_SECONDS, INITIAL, PROMPT, World
+from tests.domain.completions.world import INITIAL, PROMPT, World
 
 pytestmark = pytest.mark.anyio
 
@@ -60,7 +62,7 @@ async def refusal_of(world: World, caller: Caller, request: ChatRequest) -> Slui
 
 
 async def empty_the_meter(world: World, caller: Caller) -> None:
-    await world.limiter.wrapped.take(caller.tenant.id, caller.tenant.charges(0))
+    await world.limiter.wrapped.take(caller.tenant.id, charges(caller.tenant, an_account(), tokens=0, cost=0))
 
 
 # --- the order --------------------------------------------------------------------------------------------------------

@@ -117,6 +117,18 @@ async def test_no_more_jobs_run_at_once_than_a_worker_has_slots(world: World) ->
 # --- turns ------------------------------------------------------------------------------------------------------------
 
 
+async def test_a_replica_without_slots_takes_nothing_and_is_not_held_up_by_that(world: World) -> None:
+    replica = await world.worker(RunLimits(job_slots=0))
+    job = await enqueue(replica)
+    await settled()
+
+    async with asyncio.timeout(1):
+        await replica.drain(30)
+
+    assert (await replica.find(job.run.id, job.run.tenant, job.run.user)).status is Status.QUEUED
+    assert not world.provider.calls
+
+
 async def test_jobs_of_one_tenant_in_one_shard_begin_in_the_order_in_which_they_came(world: World) -> None:
     replica = world.replica(ONE_SLOT)
     for number in range(5):

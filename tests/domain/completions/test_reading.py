@@ -317,6 +317,38 @@ async def test_a_place_that_others_here_have_not_reached_yet_is_not_ahead(
         assert len(behind.entries) == 1
 
 
+async def test_a_place_that_the_owner_does_not_know_to_be_in_the_log_is_not_ahead(world: World) -> None:
+    gates = gated(world)
+    owner, elsewhere = world.replica(), world.replica()
+    run, tail = await begin(owner)
+    arrived, released = world.store.hold_up("append", reply=True)
+    gates[0].set()
+    await arrived.wait()
+
+    await place_of(elsewhere, run, Cursor(1))
+    acknowledged = len(tail.entries)
+    await place_of(owner, run, Cursor(1))
+    with pytest.raises(CursorAhead):
+        await place_of(owner, run, Cursor(2))
+    released.set()
+
+    assert acknowledged == 0
+
+
+async def test_a_place_in_an_attempt_that_waits_to_be_begun_again_is_no_place_any_more(world: World) -> None:
+    script(world, CHUNKS[:2], asyncio.Event())
+    leaving = await world.worker()
+    job = await enqueue(leaving)
+    await until(lambda: bool(world.provider.calls))
+    await settled()
+    await leaving.drain(0.0)
+
+    for cursor in (Cursor(2), Cursor(2, 1)):
+        with pytest.raises(GenerationRestarted):
+            await place_of(world.replica(), job.run, cursor)
+    await place_of(world.replica(), job.run, Cursor())
+
+
 async def test_a_place_in_an_older_attempt_is_no_place_any_more(world: World) -> None:
     await world.store.wrapped.begin(a_run(attempt=2))
 

@@ -123,7 +123,7 @@ async def test_a_run_answers_with_its_own_id_where_no_other_is_ordered(world: Wo
 async def test_a_started_run_tells_what_the_meters_show(world: World) -> None:
     begun = await start(world.replica(), a_caller(a_tenant(limits=limits(requests=10))))
 
-    assert begun.verdict.readings == (Reading("requests", limit=10, remaining=9, reset=6.0),)
+    assert begun.verdict.readings == (Reading("requests", limit=10, remaining=9, reset=60.0),)
 
 
 @pytest.mark.parametrize("live", [True, False])
@@ -145,11 +145,11 @@ async def test_two_runs_are_produced_side_by_side(world: World) -> None:
     gate = gated(world)
     replica = world.replica(RunLimits(job_slots=1))
 
-    runs = [await start(replica) for _ in range(3)]
+    tails = [tail for _, tail in [await begin(replica) for _ in range(3)]]
     await until(lambda: world.provider.open == 3)
     gate.set()
 
-    assert [(await ended(run.tail)).status for run in runs] == [Status.COMPLETED] * 3
+    assert [(await ended(tail)).status for tail in tails] == [Status.COMPLETED] * 3
 
 
 @pytest.mark.parametrize("queued", [False, True])
@@ -355,7 +355,7 @@ async def test_a_conversation_leads_to_its_users_latest_run(world: World) -> Non
     replica = world.replica()
     runs = [await start(replica, conversation="my-chat") for _ in range(3)]
     for run in runs:
-        await ended(run.tail)
+        await world.over(run.run)
 
     found = await replica.find("my-chat", "acme", "ann")
 

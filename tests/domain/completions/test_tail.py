@@ -74,6 +74,20 @@ async def test_a_reader_who_is_ahead_of_the_tail_is_not_woken_for_less() -> None
     assert await reader == [b"3"]
 
 
+async def test_what_a_reader_has_seen_already_is_not_silence_when_it_comes_here() -> None:
+    tail = Tail(a_run())
+    reader = asyncio.ensure_future(tail.grown(2, seconds=60))
+    await settled()
+
+    tail.extend([b"1"])
+    await settled()
+    too_soon = reader.done()
+    tail.extend([b"2", b"3"])
+
+    assert not too_soon
+    assert await reader
+
+
 async def test_a_reader_who_has_everything_is_left_in_peace() -> None:
     tail = Tail(a_run())
     first = asyncio.ensure_future(tail.grown(0))

@@ -13,6 +13,7 @@ from adapters.memory.ledger import MemoryLedger
 from adapters.memory.names import MemoryRunNames
 from adapters.memory.rate import MemoryRateLimiter
 from adapters.memory.tenants import MemoryTenantStore
+from adapters.outbox.memory import MemoryOutbox
 from domain.chat import ChatRequest
 from domain.completions.admission import Admission
 from domain.completions.execution import Execution, Job
@@ -54,7 +55,6 @@ from tests.fakes import (
 PROMPT = 8
 #: What a member of ``a_tenant()`` gets to begin with.
 INITIAL = 1_000
-HOLD_SECONDS = 3_600.0
 #: How long an owner may be silent, in seconds.
 LEASE = 10.0
 
@@ -78,6 +78,7 @@ class World:
     tokenizer: WordTokenizer = field(default_factory=WordTokenizer)
     journal: ListJournal = field(default_factory=ListJournal)
     planner: Planner = field(default_factory=a_planner)
+    outbox: MemoryOutbox = field(default_factory=MemoryOutbox)
     bell: WaywardDoorbell = field(default_factory=WaywardDoorbell)
     tenants: FlakyStore[MemoryTenantStore] = field(init=False)
     ledger: FlakyStore[MemoryLedger] = field(init=False)
@@ -97,7 +98,7 @@ class World:
 
     def admission(self, process: Process | None = None) -> Admission:
         reach = (process or Process()).port
-        return Admission(self.planner, self.tokenizer, reach(self.limiter.port), reach(self.ledger.port), HOLD_SECONDS)
+        return Admission(self.planner, self.tokenizer, reach(self.limiter.port), reach(self.ledger.port))
 
     def production(self, limits: RunLimits | None = None, process: Process | None = None) -> Production:
         reach = (process or Process()).port
@@ -106,6 +107,7 @@ class World:
             reach(self.store.port),
             reach(self.names.port),
             reach(self.ledger.port),
+            self.outbox,
             reach(self.limiter.port),
             self.tokenizer,
             reach(self.journal),
@@ -170,7 +172,7 @@ class World:
             admitted.completion_bound,
             caller.tenant.policy,
             admitted.target.model.tokenizer,
-            **(work or {}),
+            **{"admitted_at": admitted.verdict.at, **(work or {})},
         )
         await self.store.wrapped.begin(run, kept)
         job = Job(run, kept, caller.tenant, admitted.target)

@@ -36,17 +36,20 @@ end
 
 -- Calls visit with number, units and latest of each slice between two numbers, in their order, until it returns true.
 local function walk(key, from, to, visit)
-  for start = from, to, 8 do
+  -- A busy meter wants one or two of them, an idle one has gaps: ask for two at once, then for four, and so on.
+  local at_once = 2
+  while from <= to do
     local names = {}
-    for number = start, math.min(start + 7, to) do
+    for number = from, math.min(from + at_once - 1, to) do
       names[#names + 1] = digits(number)
     end
     for place, text in ipairs(redis.call('HMGET', key, unpack(names))) do
       local units, latest = string.match(text or '', '^(%d+):(%d+)$')
-      if units and visit(start + place - 1, tonumber(units), tonumber(latest)) then
+      if units and visit(from + place - 1, tonumber(units), tonumber(latest)) then
         return
       end
     end
+    from, at_once = from + at_once, at_once * 2
   end
 end
 

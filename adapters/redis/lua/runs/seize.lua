@@ -18,6 +18,6 @@ if not fence then
   redis.call('ZREM', KEYS[5], id)
   return nil
 end
-redis.call('HSET', KEYS[1], 'fence', digits(fence + 1))
+redis.call('HSET', KEYS[1], 'fence', next_fence(fence, now_ms))
 set_due(KEYS[1], KEYS[5], id, now_ms + lease_ms, kept_ms)
 return claim(KEYS[1], KEYS[2])

@@ -12,9 +12,10 @@ while id do
   local record = tag .. 'record:' .. id
   local run = redis.call('HMGET', record, 'status', 'attempt', 'fence')
   if run[1] == 'queued' then
-    local attempt, fence = digits(integer(run[2]) + 1), digits(integer(run[3]) + 1)
-    redis.call('HSET', record, 'status', 'in_progress', 'attempt', attempt, 'fence', fence)
-    set_due(record, KEYS[3], id, math.floor(clock(ARGV[1]) * 1000) + lease_ms, kept_ms)
+    local now_ms = math.floor(clock(ARGV[1]) * 1000)
+    local attempt, fence = digits(integer(run[2]) + 1), next_fence(integer(run[3]), now_ms)
+    redis.call('HSET', record, 'status', 'in_progress', 'attempt', attempt, 'fence', fence, 'begun', fence)
+    set_due(record, KEYS[3], id, now_ms + lease_ms, kept_ms)
     return claim(record, tag .. 'request:' .. id)
   end
   -- Its record has lapsed.
