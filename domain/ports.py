@@ -84,6 +84,7 @@ class Ledger(Protocol):
     ) -> Hold:
         """Set min(``wanted``, available) aside, if that is at least ``least``, until settled or released.
 
+        While a hold of less than was wanted is open, there is no second one: so all overruns together are at most one.
         Atomic across replicas. An account without a record is granted ``initial`` tokens first; such a record is kept
         for a day only unless ``lasting`` (anonymous users never come back). After ``seconds`` without a ``touch`` the
         hold lapses by itself, and what it used until its last touch is charged. Calling again with the same
@@ -91,7 +92,8 @@ class Ledger(Protocol):
         cannot be held any more, so that a late call sets nothing aside.
 
         Raises:
-            InsufficientTokens: fewer than ``least`` are available; nothing was set aside.
+            InsufficientTokens: fewer than ``least`` are available, or fewer than ``wanted`` and another hold got less
+                than it wanted, too; nothing was set aside.
             StoreUnavailable: the store did not answer; the hold may or may not stand.
         """
         ...

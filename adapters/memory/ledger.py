@@ -27,11 +27,15 @@ from domain.tokens import MAX_TOKENS
 
 @dataclass(slots=True)
 class _Open:
-    """A hold that has not ended. ``lapse`` is in Unix milliseconds; ``used`` as of its last touch."""
+    """A hold that has not ended. ``lapse`` is in Unix milliseconds; ``used`` as of its last touch.
+
+    A ``partial`` one is of less than was wanted.
+    """
 
     amount: int
     lapse: int
     used: int = 0
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +134,15 @@ class MemoryLedger:
         available = book.available + (initial if book.balance is None else 0)
         first = self._first(account, book, hold_id)
         amount = min(wanted, available) if first is None else first
-        if amount < least:
+        # Of those that may come to cost more than they have set aside, one at a time: two would overrun together.
+        partial = first is None and amount < wanted
+        if amount < least or (partial and any(hold.partial for hold in book.holds.values())):
             raise InsufficientTokens(available)
         if first is None:
             if book.balance is None:
                 self._write(account, book, initial, math.inf if lasting else self._passing)
                 book.append(EntryKind.GRANT, f"initial:{hold_id}", initial, self._now_ms())
-            book.holds[hold_id] = _Open(amount, self._now_ms() + lapse_ms)
+            book.holds[hold_id] = _Open(amount, self._now_ms() + lapse_ms, partial=partial)
             book.append(EntryKind.HOLD, hold_id, amount, self._now_ms())
         return Hold(hold_id, amount)
 

@@ -33,8 +33,7 @@ class FileOutbox:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._size = size
         self._path = folder / f"{uuid.uuid4().hex}.outbox"
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._file = _make(self._path)
         self._waiting: dict[Settlement, None] = {}
         self._writing = asyncio.Lock()
         for settlement in self._inherited(folder):
@@ -46,11 +45,12 @@ class FileOutbox:
 
     async def put(self, settlement: Settlement) -> None:
         async with self._writing:
+            # Where it cannot be written down, the ledger can still be told for as long as this process lives.
+            self._waiting[settlement] = None
             try:
                 await asyncio.to_thread(_append, self._file, (settlement,))
             except OSError:
                 raise OutboxFailed from None
-            self._waiting[settlement] = None
 
     def waiting(self) -> Sequence[Settlement]:
         return tuple(self._waiting)
@@ -86,6 +86,29 @@ class FileOutbox:
             yield from settlements
 
 
+def _make(path: Path) -> int:
+    """A new file with its lock, which others see only when it has both; it is found again after a power cut."""
+    unseen = path.with_suffix(".new")
+    file = os.open(unseen, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    unseen.rename(path)
+    for folder in (path.parent, path.parent.parent):
+        _sync_names(folder)
+    return file
+
+
+def _sync_names(folder: Path) -> None:
+    try:
+        names = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:
+        # The folder above need not be ours to read; then somebody else has made this one, and before.
+        return
+    try:
+        os.fsync(names)
+    finally:
+        os.close(names)
+
+
 def _take(path: Path) -> tuple[int, tuple[Settlement, ...]] | None:
     """The locked file and what it holds; None where its process lives, or another one was quicker."""
     try:
@@ -97,7 +120,12 @@ def _take(path: Path) -> tuple[int, tuple[Settlement, ...]] | None:
     except OSError:
         os.close(file)
         return None
-    return file, tuple(_parsed(path.read_bytes()))
+    if not os.fstat(file).st_nlink:
+        # Another one took it between the two, and has written down what was in it.
+        os.close(file)
+        return None
+    with os.fdopen(os.dup(file), "rb") as lines:
+        return file, tuple(_parsed(lines.read()))
 
 
 def _parsed(text: bytes) -> Iterator[Settlement]:

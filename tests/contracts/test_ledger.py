@@ -202,6 +202,42 @@ async def test_an_overrun_is_a_debt(ledger: Ledger, set_balance: SetBalance) -> 
     assert await ledger.available(ALICE) == -30
 
 
+async def test_what_a_hold_left_over_pays_for_no_second_overrun(ledger: Ledger, set_balance: SetBalance) -> None:
+    await set_balance(ALICE, 100)
+    await hold(ledger, "whole", 60)
+    await hold(ledger, "partial", 60)
+    await ledger.settle(ALICE, "whole", 50)
+
+    with pytest.raises(InsufficientTokens):
+        await hold(ledger, "another", 60)
+    fits = await hold(ledger, "fits", 10)
+    await ledger.settle(ALICE, "partial", 60)
+    await ledger.settle(ALICE, "fits", 10)
+
+    assert fits.amount == 10
+    assert await ledger.available(ALICE) == -20
+
+
+@pytest.mark.parametrize("end", ["settle", "release", "lapse"])
+async def test_when_a_partial_hold_has_ended_there_may_be_another(
+    ledger: Ledger, set_balance: SetBalance, clock: FrozenClock, end: str
+) -> None:
+    await set_balance(ALICE, 100)
+    await hold(ledger, "partial", 160, seconds=10.0)
+    if end == "settle":
+        await ledger.settle(ALICE, "partial", 50)
+    elif end == "release":
+        await ledger.release(ALICE, "partial")
+    else:
+        clock.advance(11.0)
+
+    another = await hold(ledger, "another", 160)
+    again = await hold(ledger, "another", 160)
+
+    assert again == another == Hold("another", 50 if end == "settle" else 100)
+    assert await ledger.audit(ALICE) == ()
+
+
 async def test_a_hold_that_lapsed_is_charged_all_the_same_and_once(
     ledger: Ledger, set_balance: SetBalance, clock: FrozenClock
 ) -> None:

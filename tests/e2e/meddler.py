@@ -88,7 +88,12 @@ def meddling(server: RedisServer) -> Iterator[Meddler]:
 
 
 async def _relay(meddler: Meddler, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    up_reader, up_writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        # The server is gone, as its client finds out now.
+        writer.transport.abort()
+        return
     fates = [Fate.PASS]
     replies = asyncio.ensure_future(_pass_replies(fates, up_reader, writer))
     try:

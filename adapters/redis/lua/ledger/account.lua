@@ -4,7 +4,7 @@
 --
 -- The hash of holds maps an id to '<amount>:<lapse, Unix ms>:<used>'. Ids have no colon, so three fields cannot be
 -- mistaken for one: ':held', the sum; ':next', before which none lapses, 0 where none is open; ':balance', what the
--- ledger last wrote or found, empty without a record.
+-- ledger last wrote or found, empty without a record; ':partial', the last hold of less than was wanted, open or not.
 --
 -- A script validates its arguments, looks, does its work on the account, and finishes, which writes what has changed.
 

@@ -17,7 +17,10 @@ end
 local balance = account.balance or initial
 local first = split(redis.call('HGET', KEYS[2], id)) or read_closed(id)
 local amount = first or math.min(wanted, balance - account.held)
-if amount < least then
+-- Of those that may come to cost more than they have set aside, one at a time: two would overrun together.
+local partial = not first and amount < wanted
+local blocked = partial and redis.call('HEXISTS', KEYS[2], redis.call('HGET', KEYS[2], ':partial') or '') == 1
+if amount < least or blocked then
   local held = digits(account.held)
   return finish(account, 'SHORT', digits(balance), held)
 end
@@ -34,4 +37,7 @@ account.held = account.held + amount
 account.next_lapse = account.next_lapse == 0 and at or math.min(account.next_lapse, at)
 append(account, 'hold', id, amount)
 redis.call('HSET', KEYS[2], id, join(amount, at, 0))
+if partial then
+  redis.call('HSET', KEYS[2], ':partial', id)
+end
 return finish(account, 'HELD', digits(amount))
