@@ -87,7 +87,12 @@ def _add_stores(container: Container, settings: Settings) -> None:
     # redis-py is a third of what there is to import; without a Redis nobody waits for it.
     from config.redis_stores import InRedis
 
-    redis = InRedis(url=settings.redis_url.get_secret_value(), default_limits=limits, lifetimes=lifetimes)
+    redis = InRedis(
+        url=settings.redis_url.get_secret_value(),
+        seconds=settings.redis_seconds,
+        default_limits=limits,
+        lifetimes=lifetimes,
+    )
     try:
         redis.connection()
     except ValueError as error:

@@ -20,10 +20,11 @@ class InRedis(containers.DeclarativeContainer):
     """An overlay for ``Container``; nothing is connected before it is first used."""
 
     url = providers.Dependency(instance_of=str)
+    seconds = providers.Dependency(instance_of=float)
     default_limits = providers.Dependency(instance_of=Limits)
     lifetimes = providers.Dependency(instance_of=Lifetimes)
 
-    connection = providers.Singleton(RedisConnection, url)
+    connection = providers.Singleton(RedisConnection, url, timeout=seconds, deadline=seconds)
     dependency = providers.Singleton(RedisDependency, connection)
     tenants = providers.Singleton(
         RedisTenantStore, connection, defaults=default_limits, monotonic=providers.Object(time.monotonic)

@@ -93,6 +93,8 @@ def start(tmp_path: Path, redis: RedisServer, provider: ProviderProcess) -> Iter
         providers.write_text(f'[openai]\nbase_url = "{provider.base_url}"\nmodels = "any"\n')
         environment = {
             "SLUICE_REDIS_URL": redis.url,
+            # A busy machine is not to be taken for an outage.
+            "SLUICE_REDIS_SECONDS": "1",
             "SLUICE_JWT_SECRET": SECRET,
             "SLUICE_PROVIDERS": str(providers),
             "SLUICE_LOG_LEVEL": "debug",

@@ -106,6 +106,8 @@ class Stage:
         providers.write_text(f'[openai]\nbase_url = "{self.provider.base_url}"\nmodels = "any"\n')
         environment = {
             "SLUICE_REDIS_URL": self.store.url,
+            # A busy machine is not to be taken for an outage.
+            "SLUICE_REDIS_SECONDS": "1",
             "SLUICE_JWT_SECRET": SECRET,
             "SLUICE_PROVIDERS": str(providers),
             **BRIEF,
