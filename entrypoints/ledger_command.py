@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-from domain.errors import SluiceError
+from domain.errors import SluiceError, StoreUnavailable
 from domain.ids import is_id
 from domain.ledger import Account, Entry
 from domain.ports import Ledger
@@ -16,7 +16,8 @@ from domain.tokens import MAX_TOKENS
 
 #: What `audit` ends with where something does not add up.
 EX_FINDINGS = 1
-#: https://man.openbsd.org/sysexits: the store is not to be had.
+#: https://man.openbsd.org/sysexits: the ledger refuses what was asked; the store is not to be had.
+EX_DATAERR = 65
 EX_TEMPFAIL = 75
 
 #: Carries out a command; the exit status.
@@ -53,7 +54,7 @@ async def _run(ledger: Ledger, closers: Sequence[Callable[[], Awaitable[object]]
         return await _COMMANDS[given.verb](ledger, given)
     except SluiceError as error:
         sys.stderr.write(f"{error.message}\n")
-        return EX_TEMPFAIL
+        return EX_TEMPFAIL if isinstance(error, StoreUnavailable) else EX_DATAERR
     finally:
         for close in closers:
             await close()
