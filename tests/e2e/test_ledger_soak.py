@@ -88,9 +88,7 @@ def losing(seed: int) -> Judge:
     def judge(command: bytes) -> Fate:
         if b"EVALSHA" not in command and b"DECRBY" not in command:
             return Fate.PASS
-        return dice.choices(
-            (Fate.PASS, Fate.LOSE_REPLY, Fate.SWALLOW_REPLY, Fate.WITHHOLD), weights=(970, 20, 5, 5)
-        )[0]
+        return dice.choices((Fate.PASS, Fate.LOSE_REPLY, Fate.SWALLOW_REPLY, Fate.WITHHOLD), weights=(970, 20, 5, 5))[0]
 
     return judge
 
@@ -317,9 +315,7 @@ def tell(figure: Figure, soak: Soak, lost: int, settled: float) -> None:
     )
 
 
-def require_balanced(
-    stage: Stage, soak: Soak, books: Mapping[Account, Sequence[Entry]], figure: Figure
-) -> None:
+def require_balanced(stage: Stage, soak: Soak, books: Mapping[Account, Sequence[Entry]], figure: Figure) -> None:
     by_user = {account.user: entries for account, entries in books.items()}
     granted = sum(total(entries, EntryKind.GRANT, EntryKind.ADJUST) for entries in books.values())
     spent = sum(total(entries, EntryKind.SETTLE, EntryKind.LAPSE) for entries in books.values())

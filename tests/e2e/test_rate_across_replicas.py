@@ -38,7 +38,9 @@ async def test_three_replicas_admit_a_minutes_limit_and_no_more(stage: Stage, fi
     statuses: list[int] = []
     began, until = store_time(stage), time.monotonic() + SECONDS
 
-    clients = [keep_asking(gateway, until, statuses) for gateway in itertools.islice(itertools.cycle(replicas), CLIENTS)]
+    clients = [
+        keep_asking(gateway, until, statuses) for gateway in itertools.islice(itertools.cycle(replicas), CLIENTS)
+    ]
     await asyncio.gather(*clients)
 
     took, admitted = store_time(stage) - began, statuses.count(200)
