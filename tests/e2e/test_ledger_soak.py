@@ -1,4 +1,4 @@
-"""A minute of everything at once: replicas and their Redis die again and again, replies get lost, and the books balance.
+"""A minute of everything at once: replicas and their Redis die again and again, replies get lost, the books balance.
 
 ``SOAK_SECONDS`` in the environment makes it longer; ``make soak`` takes ten minutes.
 """
