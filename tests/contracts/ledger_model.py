@@ -65,6 +65,8 @@ class Book:
     closed: dict[str, tuple[int, int, bool]] = field(default_factory=dict)
     operations: dict[str, tuple[str, int]] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)
+    #: The holds of less than was wanted, open or not.
+    partial: set[str] = field(default_factory=set)
 
     @property
     def held(self) -> int:
@@ -91,8 +93,11 @@ class Book:
         free = (initial if self.balance is None else self.balance) - self.held
         first = self.open[hold_id].amount if hold_id in self.open else self.closed.get(hold_id, (None,))[0]
         amount = min(wanted, free) if first is None else first
-        if amount < least:
+        partial = first is None and amount < wanted
+        if amount < least or (partial and self.partial & self.open.keys()):
             raise InsufficientTokens(free)
+        if partial:
+            self.partial.add(hold_id)
         if first is None:
             if self.balance is None:
                 self.balance = self.known = initial
@@ -186,6 +191,7 @@ async def redis_snapshot(connection: RedisConnection) -> Snapshot:
     known = beside.pop(b":balance", b"")
     held = int(beside.pop(b":held", 0))
     beside.pop(b":next", None)
+    beside.pop(b":partial", None)
     holds = {hold_id.decode(): Open(*map(int, text.split(b":"))) for hold_id, text in beside.items()}
     return Snapshot(
         None if balance is None else int(balance),

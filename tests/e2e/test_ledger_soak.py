@@ -1,4 +1,4 @@
-"""A minute of everything at once: replicas and their Redis die again and again, replies get lost, and the books balance.
+"""A minute of everything at once: replicas and their Redis die again and again, replies get lost, the books balance.
 
 ``SOAK_SECONDS`` in the environment makes it longer; ``make soak`` takes ten minutes.
 """
@@ -283,14 +283,15 @@ async def test_everything_dies_again_and_again_and_the_books_balance(
         soak = Soak(lasting, time.monotonic() + SECONDS)
         for number, way in enumerate((one, other)):
             soak.replicas[number] = await asyncio.to_thread(lasting.serve, SLUICE_REDIS_URL=way.url, **settings)
-        naive, *_ = await asyncio.gather(
-            keep_spending_naively(soak, naive_way.url),
+        naively = asyncio.ensure_future(keep_spending_naively(soak, naive_way.url))
+        await asyncio.gather(
             keep_killing(soak, (one, other), settings),
             keep_faulting(soak, server),
             *(keep_spending(soak, seed) for seed in range(CLIENTS)),
         )
         for way in (one, other, naive_way):
             way.relent()
+        naive = await naively
         lost = sum(way.meetings for way in (one, other))
         calm = time.monotonic()
         await asyncio.to_thread(wait_until, lambda: not open_runs(lasting), "the end of all runs", 60)

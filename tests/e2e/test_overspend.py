@@ -26,7 +26,7 @@ ACCOUNT = f"tokens:{TENANT}:staff:{USER}"
 
 async def ask(gateway: GatewayProcess, until: float) -> list[Answer]:
     """Answers of nine words after a prompt of one, which is counted as eight; until one is served, or time is over."""
-    answers = []
+    answers: list[Answer] = []
     while not answers or (answers[-1].status != 200 and time.monotonic() < until):
         answer = await complete(gateway, "words-n9-i20", "hello", max_tokens=9)
         await answer.rest()
