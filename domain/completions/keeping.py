@@ -29,6 +29,9 @@ _ROUND = 0.75
 _JITTER = 0.5
 #: Seconds between two looks at what a run uses.
 _CHECKPOINT = 15.0
+#: How many settlements of the outbox the ledger is told in a round, and how many of them it may leave unanswered.
+_TOLD = 1_000
+_FAILURES = 2
 #: Seconds that a reader has at least to come at all.
 _LEAST_GRACE = 1.0
 
@@ -88,10 +91,18 @@ class Housekeeping:
                     await self._bury_or_requeue(run_id)
 
     async def _empty_outbox(self) -> None:
-        outbox = self._production.outbox
-        for settlement in outbox.waiting():
-            await self._production.tell_ledger(settlement)
-            await outbox.done(settlement)
+        """Tell the ledger what waits, not so much that leases lapse meanwhile."""
+        outbox, failures = self._production.outbox, 0
+        waiting = outbox.waiting()
+        # In no order: one whose balance cannot be read would be the first for ever.
+        for settlement in random.sample(waiting, min(len(waiting), _TOLD)):
+            try:
+                await self._production.tell_ledger(settlement)
+                await outbox.done(settlement)
+            except StoreUnavailable:
+                failures += 1
+                if failures == _FAILURES:
+                    return
 
     # --- runs that are executed here --------------------------------------------------------------------------
 

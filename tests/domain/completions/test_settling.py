@@ -6,11 +6,12 @@ from collections.abc import Sequence
 import anyio
 import pytest
 
+from adapters.memory.ledger import MemoryLedger
 from domain.chat import Usage
 from domain.completions.execution import Execution
-from domain.errors import DailyTokensSpent, OutboxFailed, ProviderTimeout, RateLimited
+from domain.errors import DailyTokensSpent, OutboxFailed, ProviderTimeout, RateLimited, StoreUnavailable
 from domain.facts import SettlementFailed
-from domain.ledger import EntryKind, Settlement
+from domain.ledger import Account, EntryKind, Settlement
 from domain.runs import Ending, Status
 from domain.tenants import Group, Limits
 from domain.tokens import TokenPolicy
@@ -64,6 +65,27 @@ async def test_what_waits_is_told_once_when_the_ledger_is_back(world: World) -> 
     assert await world.balance() == INITIAL - USED.total_tokens
     history = await world.ledger.wrapped.history(an_account())
     assert [entry.kind for entry in history].count(EntryKind.SETTLE) == 1
+
+
+async def test_one_settlement_that_cannot_be_told_holds_up_no_other_and_no_housekeeping(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where an operator has set a balance that is no integer."""
+    broken = Settlement(Account("acme", "staff", "broken"), "run-0", 5)
+    others = [Settlement(an_account(), f"run-{number}", 5) for number in range(1, 4)]
+    for settlement in (broken, *others):
+        await world.outbox.put(settlement)
+    settle = MemoryLedger.settle
+
+    async def fail_one(ledger: MemoryLedger, account: Account, hold_id: str, cost: int) -> int:
+        if account == broken.account:
+            raise StoreUnavailable
+        return await settle(ledger, account, hold_id, cost)
+
+    monkeypatch.setattr(MemoryLedger, "settle", fail_one)
+    await world.housekeeping().round()
+
+    assert world.outbox.waiting() == (broken,)
 
 
 async def test_a_settlement_that_cannot_even_be_written_down_is_told_to_the_journal(
