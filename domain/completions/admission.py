@@ -1,9 +1,11 @@
 """Admission: every check that a request must pass before anything is spent, in the order that callers can rely on."""
 
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 
 from domain import limits, tokens
 from domain.chat import ChatRequest
+from domain.completions.patience import insist
 from domain.errors import DailyTokensSpent, InsufficientTokens, RateLimited, StoreUnavailable
 from domain.ledger import Account, Hold
 from domain.ports import Ledger, RateLimiter, Tokenizer
@@ -15,6 +17,8 @@ from domain.tenants import Caller, Tenant, is_nobody
 #: Both outlast several looks of it.
 HOLD_SECONDS = 120.0
 SLOT_SECONDS = 60.0
+#: Seconds for which a hold is asked for again that the store did not answer.
+_HOLD_PATIENCE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,15 +181,20 @@ class Admission:
         asked = tokens.reservation(
             prepared.caller.tenant.policy, prepared.prompt_tokens, prepared.bound, prepared.target.model.weight
         )
-        return await self.ledger.hold(
-            account,
-            prepared.run_id,
-            wanted=asked.wanted,
-            least=asked.least,
-            initial=prepared.initial_tokens,
-            seconds=seconds,
-            lasting=not is_nobody(account.group, account.user),
-        )
+
+        def hold() -> Awaitable[Hold]:
+            return self.ledger.hold(
+                account,
+                prepared.run_id,
+                wanted=asked.wanted,
+                least=asked.least,
+                initial=prepared.initial_tokens,
+                seconds=seconds,
+                lasting=not is_nobody(account.group, account.user),
+            )
+
+        # Asked again it is the same hold, where otherwise a lost reply would keep the tokens until it lapses.
+        return await insist(hold, _HOLD_PATIENCE)
 
 
 def _charges(tenant: Tenant, account: Account, target: Target, estimate: int) -> tuple[Charge, ...]:

@@ -5,7 +5,7 @@ from dependency_injector import providers as di
 
 from adapters.memory.tenants import MemoryTenantStore
 from config.container import Container
-from domain.namespaces import NamespaceTaken
+from domain.errors import Unfit
 from domain.tenants import Limits
 from tests.http.member import Member
 from tests.http.replica import TENANT_DOCUMENT, Replica, running
@@ -62,6 +62,6 @@ async def test_no_replica_starts_with_a_provider_in_the_place_of_a_tenant(proces
         store = MemoryTenantStore({"keyed": TENANT_DOCUMENT, "acme": TENANT_DOCUMENT}, defaults=Limits())
         container.tenants.override(di.Object(store))
 
-    with pytest.raises(NamespaceTaken, match="keyed"):
+    with pytest.raises(Unfit, match="keyed"):
         async with running(process, prepare=settle_tenants):
             pass

@@ -25,6 +25,9 @@ class Neighbour:
     async def check(self) -> str | None:
         return self.reason
 
+    async def flaw(self) -> str | None:
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Hanging:
