@@ -53,6 +53,9 @@ from domain.tenants import Caller, TenantId, UserId
 #: Seconds for which the beginning of a run is repeated while the store does not answer.
 _BEGIN_PATIENCE = 1.0
 
+#: Seconds for which a run is asked for again that the store did not tell of.
+_FIND_PATIENCE = 0.4
+
 
 class CompletionRuns:
     """Begins runs, lets them be followed from here or from elsewhere, and works off the queue."""
@@ -175,7 +178,8 @@ class CompletionRuns:
             run_id = await self._latest(run_id, tenant_id, user)
         if not is_run_id(run_id):
             raise UnknownCompletion
-        run = self._known(run_id) or await self._store.get(run_id)
+        # A crowd that comes back at the same moment waits its turn; a browser would take a refusal for the end.
+        run = self._known(run_id) or await insist(lambda: self._store.get(run_id), _FIND_PATIENCE)
         if run is None or not run.readable_by(tenant_id, user):
             raise UnknownCompletion
         return await self._present(run)
