@@ -97,7 +97,7 @@ async def test_half_a_minute_without_redis_hangs_nobody_and_loses_nothing(
     lasting: Stage, figure: Figure, tmp_path: Path, how: str
 ) -> None:
     folder = tmp_path / "outbox"
-    gateway = lasting.serve(SLUICE_OUTBOX=str(folder), SLUICE_REDIS_GRACE_SECONDS="60")
+    gateway = lasting.serve(SLUICE_OUTBOX=str(folder), SLUICE_REDIS_GRACE_SECONDS="60", SLUICE_REDIS_SECONDS="0.3")
     server, load = lasting.store.nodes[0], Load()
     streams = [await complete(gateway, "words-n150-i40", stream=True) for _ in range(5)]
     clients = [asyncio.ensure_future(load.keep_asking(gateway)) for _ in range(10)]

@@ -20,8 +20,9 @@ FLEETING = {
     "SLUICE_QUEUE_SECONDS": "4",
     "SLUICE_TOTAL_SECONDS": "4",
 }
-#: An operator's own; they stay.
-LASTING = {f"tenant:{TENANT}", f"tokens:{TENANT}:staff:{USER}"}
+#: An operator's own, and what the ledger keeps beside a balance; they stay.
+BALANCE = f"tokens:{TENANT}:staff:{USER}"
+LASTING = {f"tenant:{TENANT}", BALANCE, f"{{{BALANCE}}}:holds", f"{{{BALANCE}}}:ledger"}
 #: What lasts for a day whatever the settings say: that a hold was settled.
 DAYS = ("closed",)
 

@@ -185,7 +185,7 @@ async def test_appends_whose_replies_are_lost_are_neither_lost_nor_doubled(
 ) -> None:
     there = stage.serve()
     with meddling(redis) as meddler:
-        here = stage.serve(SLUICE_REDIS_URL=meddler.url)
+        here = stage.serve(SLUICE_REDIS_URL=meddler.url, SLUICE_REDIS_SECONDS="0.3")
         count = 0
 
         def judge(command: bytes) -> Fate:
@@ -212,7 +212,7 @@ async def test_every_single_append_whose_reply_is_lost_is_made_good(stage: Stage
     """Each append once: the command is executed, the connection cut; its repetition passes."""
     there = stage.serve()
     with meddling(redis) as meddler:
-        here = stage.serve(SLUICE_REDIS_URL=meddler.url)
+        here = stage.serve(SLUICE_REDIS_URL=meddler.url, SLUICE_REDIS_SECONDS="0.3")
         odd = False
 
         def judge(command: bytes) -> Fate:
@@ -237,7 +237,7 @@ async def test_readers_whose_every_doorbell_is_lost_are_exact_and_a_second_late(
 ) -> None:
     here = stage.serve()
     with meddling(redis) as meddler:
-        there = stage.serve(SLUICE_REDIS_URL=meddler.url)
+        there = stage.serve(SLUICE_REDIS_URL=meddler.url, SLUICE_REDIS_SECONDS="0.3")
         # A subscription that is never heard of: the connection lives, and stays silent.
         meddler.meddle(lambda command: Fate.WITHHOLD if b"SUBSCRIBE" in command else Fate.PASS)
         first, *others = await audience(here, there)
