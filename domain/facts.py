@@ -63,7 +63,7 @@ class RunRequeued:
 
 @dataclass(frozen=True, slots=True)
 class SettlementFailed:
-    """The ledger could not be told what a run cost within the time allowed. The hold will expire by itself."""
+    """The ledger could not be told what a run cost, and the outbox could not write it down."""
 
     run_id: str
     tenant: TenantId

@@ -340,10 +340,6 @@ def run_of_cursor(text: str) -> str | None:
     return match["run"]
 
 
-def event_id(run: Run, seq: int) -> str:
-    return f"{run.id}:{run.attempt}-{seq}"
-
-
 def require_place(run: Run, cursor: Cursor) -> None:
     """Raise unless the cursor is a place that this run has reached.
 

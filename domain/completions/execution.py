@@ -35,6 +35,11 @@ class Job:
         return Account(self.run.tenant, self.run.group, self.run.user)
 
     @property
+    def request_id(self) -> str | None:
+        """The id of the HTTP request that asked for the run; None where the work got lost."""
+        return self.work.request_id if self.work is not None else None
+
+    @property
     def kept(self) -> Work | None:
         """What the store needs of the work: not what its caller said, where nobody will ever begin it again."""
         if self.work is None or self.run.queued or self.run.restartable:

@@ -134,7 +134,7 @@ class Production:
             return execution.stopping or error
         except Exception as error:  # noqa: BLE001 - the pump must not die
             # A run must end in a record that its readers can see, whatever our defect was.
-            self.journal.record(Unexpected("run", error, execution.job.run.id))
+            self.journal.record(Unexpected("run", error, execution.job.request_id))
             return InternalError()
         finally:
             execution.asked()
@@ -180,7 +180,7 @@ class Production:
             return await self._end(execution, stop)
         except Exception as defect:  # noqa: BLE001 - the pump must not die
             # Readers here must not wait for ever; what was held comes back by itself.
-            self.journal.record(Unexpected("run", defect, job.run.id))
+            self.journal.record(Unexpected("run", defect, job.request_id))
             ending = Ending(Status.FAILED, error=RunError.of(InternalError()))
             tail.close(ended(job.run, ending), ending)
             return None

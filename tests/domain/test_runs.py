@@ -17,7 +17,6 @@ from domain.runs import (
     Status,
     conversation_after,
     conversation_shard,
-    event_id,
     first_run_of,
     is_run_id,
     is_terminal,
@@ -300,7 +299,7 @@ def test_no_text_is_more_than_malformed(text: str) -> None:
 def test_the_id_of_an_event_is_a_cursor_to_it(attempt: int, seq: int) -> None:
     run = a_run(attempt=attempt)
 
-    assert parse_cursor(event_id(run, seq), run.id) == Cursor(seq, attempt)
+    assert parse_cursor(f"{run.id}:{run.attempt}-{seq}", run.id) == Cursor(seq, attempt)
 
 
 @pytest.mark.parametrize("cursor", [Cursor(), Cursor(0, 2), Cursor(4), Cursor(5), Cursor(5, 2)])

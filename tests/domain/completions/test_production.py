@@ -342,12 +342,11 @@ async def test_a_defect_of_ours_ends_the_run_too_and_is_noted(world: World, live
     defect = RuntimeError("a defect")
     script(world, defect)
     execution = await world.execution(live=live)
-    run = execution.job.run
 
     ending = await produce(world, execution)
 
     assert (ending.status, ending.error) == (Status.FAILED, RunError.of(InternalError()))
-    assert world.journal.of(Unexpected) == [Unexpected("run", defect, run.id)]
+    assert world.journal.of(Unexpected) == [Unexpected("run", defect, "req-1")]
     assert await world.balance() == INITIAL
 
 
@@ -355,13 +354,13 @@ async def test_a_defect_in_the_conclusion_leaves_nobody_waiting(world: World) ->
     defect = InternalError()
     world.ledger.fail("settle", error=defect)
     execution = await world.execution()
-    run, tail = execution.job.run, execution.tail
+    tail = execution.tail
 
     ending = await produce(world, execution)
 
     assert (ending.status, ending.error) == (Status.FAILED, RunError.of(InternalError()))
     assert tail.run.error == ending.error
-    assert world.journal.of(Unexpected) == [Unexpected("run", defect, run.id)]
+    assert world.journal.of(Unexpected) == [Unexpected("run", defect, "req-1")]
 
 
 async def test_an_answer_larger_than_the_bound_is_cut(world: World) -> None:
