@@ -1,0 +1,31 @@
+"""The whole outside world, as the domain needs it. Docstrings are the contract that every adapter keeps.
+
+Each call has a deadline of its own, set where the adapter is built; a store that misses it raises StoreUnavailable.
+"""
+
+from domain.ports.accounts import Ledger, Outbox, RateLimiter
+from domain.ports.providers import Call, ChatProvider, Tokenizer
+from domain.ports.runs import CANCELS, JOBS, Doorbell, Named, Ring, RunNames, RunStore
+from domain.ports.surroundings import Clock, Dependency, Entropy, Journal, TenantStore, TokenVerifier
+
+__all__ = [
+    "CANCELS",
+    "JOBS",
+    "Call",
+    "ChatProvider",
+    "Clock",
+    "Dependency",
+    "Doorbell",
+    "Entropy",
+    "Journal",
+    "Ledger",
+    "Named",
+    "Outbox",
+    "RateLimiter",
+    "Ring",
+    "RunNames",
+    "RunStore",
+    "TenantStore",
+    "TokenVerifier",
+    "Tokenizer",
+]
