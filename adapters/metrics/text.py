@@ -10,24 +10,15 @@ from itertools import accumulate
 
 from adapters.metrics.tables import Counts, Level, Row, Spread
 
+_TYPES = {Counts: "counter", Spread: "histogram", Level: "gauge"}
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
 def text_of(source: Counts | Spread | Level, *, openmetrics: bool) -> str:
     """A table with its head; the lines end with newlines."""
-    match source:
-        case Counts():
-            family = source.name.removesuffix("_total") if openmetrics else source.name
-            head, lines = _head(family, "counter", source.help), _counted(source)
-        case Spread():
-            head, lines = _head(source.name, "histogram", source.help), _spread(source)
-        case Level():
-            head, lines = _head(source.name, "gauge", source.help), _counted(source)
-    return head + "".join(lines)
-
-
-def _head(name: str, kind: str, said: str) -> str:
-    return f"# HELP {name} {said}\n# TYPE {name} {kind}\n"
+    name = source.name.removesuffix("_total") if openmetrics else source.name
+    lines = _spread(source) if isinstance(source, Spread) else _counted(source)
+    return f"# HELP {name} {source.help}\n# TYPE {name} {_TYPES[type(source)]}\n" + "".join(lines)
 
 
 def _counted(source: Counts | Level) -> Iterator[str]:
