@@ -52,6 +52,9 @@ def build(settings: Settings, *, own_providers: Sequence[ProviderSpec] = ()) -> 
             Deadlines(settings.connect_seconds, settings.first_byte_seconds, settings.idle_seconds)
         ),
     )
+    if settings.metrics != "off":
+        container.journals.add_args(container.counting)
+        container.closers.add_args(container.loop_lag.provided.aclose)
     _add_stores(container, settings)
     _add_outbox(container, settings)
     try:
