@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from adapters.auth.jwks import JwksCache
+from adapters.auth.jwks import AnyKeys
 from adapters.journal.lines import line_of
 from adapters.redis import keys
 from adapters.redis.dependency import RedisDependency
@@ -15,7 +15,7 @@ from config.settings import Settings
 from domain import facts
 from domain.facts import Fact
 from domain.ledger import Account
-from entrypoints.cli import EX_CONFIG, EX_UNAVAILABLE
+from entrypoints.cli.exits import Exit
 from tests.docs.pages import Row, codes, page
 
 OPERATIONS = page("docs/operations.md")
@@ -68,7 +68,7 @@ def test_every_check_of_readiness_is_documented() -> None:
 
     own = build(Settings()).namespaces().name
 
-    assert documented_checks == {own, RedisDependency.name, JwksCache.name, "drain"}
+    assert documented_checks == {own, RedisDependency.name, AnyKeys.name, "drain"}
 
 
 def test_every_key_in_redis_is_documented() -> None:
@@ -99,7 +99,7 @@ def test_every_key_in_redis_is_documented() -> None:
 def test_every_exit_status_is_documented() -> None:
     statuses = {row["exit status"] for row in OPERATIONS.section("Starting").rows("exit status", "why")}
 
-    assert statuses == {"0", str(EX_UNAVAILABLE), str(EX_CONFIG)}
+    assert statuses == {str(int(status)) for status in (Exit.DONE, Exit.UNAVAILABLE, Exit.MISCONFIGURED)}
 
 
 def generic(key: str, run_id: str) -> str:
