@@ -21,6 +21,7 @@ test-tools: install-dev ## fetch what the tests start or load besides Python pac
 	@scripts/setup-openai-versions
 	@scripts/setup-node-openai
 	@scripts/setup-chromium
+	@scripts/setup-promtool
 
 run: install ## serve the demo on 127.0.0.1:8080
 	SLUICE_DEMO=1 .venv/bin/sluice serve
