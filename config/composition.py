@@ -105,13 +105,16 @@ def _add_stores(container: Container, settings: Settings) -> None:
     _fill_in(container, redis)
     container.checks.add_args(redis.dependency)
     container.closers.add_args(
-        redis.doorbell.provided.aclose, redis.tenants.provided.aclose, redis.connection.provided.aclose
+        redis.doorbell.provided.aclose,
+        redis.tenants.provided.aclose,
+        redis.api_key_store.provided.aclose,
+        redis.connection.provided.aclose,
     )
 
 
 def _fill_in(container: Container, stores: Any) -> None:
     """Let the overlay's stores be those of the container."""
-    for name in ("tenants", "ledger", "limiter", "run_store", "run_names", "doorbell"):
+    for name in ("tenants", "api_key_store", "ledger", "limiter", "run_store", "run_names", "doorbell"):
         getattr(container, name).override(getattr(stores, name))
 
 

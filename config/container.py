@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 from dependency_injector import containers, providers
 
+from adapters.auth.bearer import BearerTokens
 from adapters.auth.jwt import Verifiers
 from adapters.journal.fanout import Journals
 from adapters.journal.journal import LoguruJournal
@@ -26,9 +27,10 @@ from domain.completions.admission import Admission
 from domain.completions.callers import Callers
 from domain.completions.production import Production, RunLimits
 from domain.completions.runs import CompletionRuns
+from domain.credentials import ApiKeys
 from domain.models import Catalogue
 from domain.namespaces import Namespaces
-from domain.ports import Doorbell, Ledger, Outbox, RateLimiter, RunNames, RunStore, TenantStore
+from domain.ports import ApiKeyStore, Doorbell, Ledger, Outbox, RateLimiter, RunNames, RunStore, TenantStore
 from domain.providers import Planner, ProviderRegistry
 
 
@@ -42,6 +44,7 @@ class Container(containers.DeclarativeContainer):
     deadlines = providers.Dependency(instance_of=Deadlines)
 
     tenants: providers.Dependency[TenantStore] = providers.Dependency()
+    api_key_store: providers.Dependency[ApiKeyStore] = providers.Dependency()
     ledger: providers.Dependency[Ledger] = providers.Dependency()
     limiter: providers.Dependency[RateLimiter] = providers.Dependency()
     run_store: providers.Dependency[RunStore] = providers.Dependency()
@@ -62,7 +65,8 @@ class Container(containers.DeclarativeContainer):
     provider = providers.Singleton(OpenAIProvider, transport, deadlines=deadlines)
     #: Whoever can vouch for a token: ``composition`` adds the secret's and the issuer's verifier.
     vouchers = providers.List()
-    verifier = providers.Singleton(Verifiers, vouchers, clock)
+    api_keys = providers.Singleton(ApiKeys, store=api_key_store, tenants=tenants, clock=clock, entropy=entropy)
+    verifier = providers.Singleton(BearerTokens, api_keys, providers.Singleton(Verifiers, vouchers, clock))
 
     planner = providers.Singleton(Planner, registry=registry, catalogue=catalogue)
     namespaces = providers.Singleton(Namespaces, tenants=tenants, registry=registry)

@@ -39,6 +39,8 @@ def test_every_key_in_redis_is_documented() -> None:
         *(getattr(run, field.name) for field in fields(run)),
         *(getattr(shard, field.name) for field in fields(shard)),
         keys.name("0" * 64),
+        keys.api_key("0" * 64),
+        keys.api_keys("tenantId"),
         keys.WORKERS,
     ]
     used += [keys.meter("tenantId", meter) for meter in ("rpm", "tpm")]
@@ -62,4 +64,4 @@ def generic(key: str, run_id: str) -> str:
         return f"{{tokens:...}}{key.partition('}')[2]}".replace(":run", ":<run id>").replace(":id", ":<id>")
     for name in ("tenantId", "group_id", "userId"):
         key = key.replace(name, f"<{name}>")
-    return key
+    return key.replace("0" * 64, "<digest>")
