@@ -97,6 +97,7 @@ def _add_stores(container: Container, settings: Settings) -> None:
         seconds=settings.redis_seconds,
         default_limits=limits,
         lifetimes=lifetimes,
+        watch=container.redis_watch if settings.metrics != "off" else providers.Object(None),
     )
     try:
         redis.connection()

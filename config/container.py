@@ -19,6 +19,7 @@ from adapters.metrics.journal import CountingJournal
 from adapters.metrics.lag import LoopLag
 from adapters.metrics.levels import Levels
 from adapters.metrics.names import ModelNames
+from adapters.metrics.stores import RedisWatch
 from adapters.openai.provider import Deadlines, OpenAIProvider
 from adapters.openai.transport import PooledTransport
 from adapters.tokenizer.tokenizer import TiktokenTokenizer
@@ -101,6 +102,7 @@ class Container(containers.DeclarativeContainer):
     )
     levels = providers.Singleton(Levels, providers.Callable(version, "sluice"), runs.provided.occupation)
     exposition = providers.Singleton(Exposition, families.provided.tables, levels)
+    redis_watch = providers.Singleton(RedisWatch, families)
     loop_lag = providers.Singleton(LoopLag, families.provided.loop_lag)
     #: What must answer for this replica to be ready, and what is closed when it ends, in this order.
     checks = providers.List()

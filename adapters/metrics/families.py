@@ -10,6 +10,7 @@ _ANSWER = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 _FIRST_TOKEN = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0)
 _TOKEN = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.5)
 _QUEUE = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+_REDIS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 _LAG = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -64,6 +65,10 @@ class Families:
         )
         self.records_failed = Counts("sluice_records_failed_total", "Ends of runs that could not be recorded")
         self.defects = Counts("sluice_defects_total", "Errors that nobody expected, by where they were", ("where",))
+        self.redis_seconds = Spread(
+            "sluice_redis_request_duration_seconds", "Time until Redis answered, or did not", ("command",), _REDIS
+        )
+        self.redis_failures = Counts("sluice_redis_failures_total", "Requests that Redis did not answer", ("command",))
         self.loop_lag = Spread(
             "sluice_event_loop_lag_seconds", "How late the event loop came to what was due", (), _LAG
         )
