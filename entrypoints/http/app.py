@@ -13,8 +13,9 @@ from sanic import HTTPResponse, Request, Sanic
 from domain.completions.runs import CompletionRuns
 from domain.providers import ProviderRegistry
 from entrypoints.http import group_surface, ops, provider_surface, tenant_surface
+from entrypoints.http.description.pages import Description
 from entrypoints.http.errors import Manners
-from entrypoints.http.exchange import Exchanges
+from entrypoints.http.exchange import Endpoint, Exchanges
 from entrypoints.http.group_surface import GroupSurface
 from entrypoints.http.ops import Ops
 from entrypoints.http.provider_surface import ProviderSurface
@@ -54,6 +55,7 @@ class Services:
     runs: CompletionRuns
     registry: ProviderRegistry
     exchanges: Exchanges
+    description: Description | None = None
     start: tuple[Hook, ...] = ()
     stop: tuple[Hook, ...] = ()
 
@@ -157,15 +159,13 @@ def _shown(path: str) -> str:
 
 
 def _add_ops(app: App, services: Services) -> None:
-    endpoints = {"/healthz": services.ops.health, "/readyz": services.ops.ready}
-    if services.ops.tell is not None:
-        endpoints["/metrics"] = services.ops.metrics
-    for path, endpoint in endpoints.items():
+    described = services.description.endpoints() if services.description is not None else {}
+    for path, endpoint in {**services.ops.endpoints(), **described}.items():
 
-        async def handle(request: Request, path: str = path, endpoint: Any = endpoint) -> HTTPResponse | None:
+        async def handle(request: Request, path: str = path, endpoint: Endpoint = endpoint) -> HTTPResponse | None:
             return await services.exchanges.run(request, path, ops.MANNERS, endpoint)
 
-        app.add_route(handle, path, methods=["GET"], name=path.strip("/"))
+        app.add_route(handle, path, methods=["GET"], name=re.sub(r"\W", "_", path.strip("/")))
 
 
 # --- start and drain ----------------------------------------------------------------------------------------------

@@ -1,12 +1,15 @@
 """The application, put together from a container's finished services."""
 
 from collections.abc import Awaitable, Callable
+from importlib.metadata import version
 
 from config.container import Container
+from domain.chat import JsonObject
 from domain.errors import Unfit
 from domain.models import DEFAULT_VOCABULARY
 from entrypoints.http.answering import Answering
 from entrypoints.http.app import App, HttpSettings, Services, create_app
+from entrypoints.http.description.pages import Description
 from entrypoints.http.exchange import Exchanges
 from entrypoints.http.group_surface import GroupSurface
 from entrypoints.http.ops import Ops
@@ -59,6 +62,7 @@ def assemble(
         runs=runs,
         registry=planner.registry,
         exchanges=exchanges,
+        description=Description(_described) if surfaces and settings.docs else None,
         start=(*((before,) if before is not None else ()), require_fit, load_vocabulary, *watching, runs.work),
         stop=tuple(container.closers()),
     )
@@ -69,3 +73,10 @@ def assemble(
         surfaces=surfaces,
     )
     return create_app(services, http, name)
+
+
+def _described() -> JsonObject:
+    # Most replicas are never asked, and need not wait for its models.
+    from entrypoints.http.description.completions import describe
+
+    return describe(version("sluice"))

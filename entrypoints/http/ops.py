@@ -1,7 +1,7 @@
 """Liveness and readiness, for whoever restarts replicas and routes to them; numbers, for whoever watches them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -10,7 +10,7 @@ from sanic import HTTPResponse, Request
 
 from domain.ports import Dependency
 from entrypoints.http.errors import Dialect, Manners
-from entrypoints.http.exchange import JSON, Exchange
+from entrypoints.http.exchange import JSON, Endpoint, Exchange
 
 MANNERS = Manners(Dialect.OPENAI)
 
@@ -29,6 +29,11 @@ class Ops:
     tell: TellMetrics | None = None
     check_seconds: float = 2.0
     draining: bool = field(default=False)
+
+    def endpoints(self) -> Mapping[str, Endpoint]:
+        """What stands where."""
+        told: Mapping[str, Endpoint] = {"/metrics": self.metrics} if self.tell is not None else {}
+        return {"/healthz": self.health, "/readyz": self.ready, **told}
 
     async def health(self, request: Request, exchange: Exchange) -> HTTPResponse:
         return _told(exchange, 200, {"status": "ok"})
