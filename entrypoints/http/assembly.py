@@ -51,16 +51,21 @@ def assemble(
         await container.tokenizer().count(DEFAULT_VOCABULARY, ("",))
 
     load = Load(settings.shed_lag_seconds, settings.shed_memory_bytes)
+    exchanges = Exchanges(journal, container.entropy())
+    measured = settings.metrics != "off"
+    if measured:
+        container.levels().open = lambda: exchanges.open
+    watching = (load.start, *((container.loop_lag().start,) if measured else ()))
     services = Services(
         group=GroupSurface(*parts),
         tenant=TenantSurface(*parts),
         provider=ProviderSurface(*parts),
-        ops=Ops(dependencies),
+        ops=Ops(dependencies, container.exposition().tell if measured else None),
         runs=runs,
         registry=planner.registry,
-        exchanges=Exchanges(journal, container.entropy()),
+        exchanges=exchanges,
         load=load,
-        start=(*((before,) if before is not None else ()), require_fit, load_vocabulary, runs.work, load.start),
+        start=(*((before,) if before is not None else ()), require_fit, load_vocabulary, *watching, runs.work),
         stop=(load.stop, *container.closers()),
     )
     http = HttpSettings(
