@@ -14,13 +14,16 @@ from adapters.openai.provider import Deadlines, OpenAIProvider
 from adapters.openai.transport import PooledTransport
 from adapters.tokenizer.tokenizer import TiktokenTokenizer
 from config.settings import Settings
+from domain.administration.balances import BalanceAdministration
+from domain.administration.runs import RunAdministration
+from domain.administration.tenants import TenantAdministration
 from domain.completions.admission import Admission
 from domain.completions.callers import Callers
 from domain.completions.production import Production, RunLimits
 from domain.completions.runs import CompletionRuns
 from domain.models import Catalogue
 from domain.namespaces import Namespaces
-from domain.ports import Doorbell, Ledger, Outbox, RateLimiter, RunNames, RunStore, TenantStore
+from domain.ports import Doorbell, Ledger, Outbox, RateLimiter, RunNames, RunStore, TenantDocuments, TenantStore
 from domain.providers import Planner, ProviderRegistry
 
 
@@ -34,6 +37,7 @@ class Container(containers.DeclarativeContainer):
     deadlines = providers.Dependency(instance_of=Deadlines)
 
     tenants: providers.Dependency[TenantStore] = providers.Dependency()
+    documents: providers.Dependency[TenantDocuments] = providers.Dependency()
     ledger: providers.Dependency[Ledger] = providers.Dependency()
     limiter: providers.Dependency[RateLimiter] = providers.Dependency()
     run_store: providers.Dependency[RunStore] = providers.Dependency()
@@ -83,6 +87,13 @@ class Container(containers.DeclarativeContainer):
         entropy=entropy,
         limits=run_limits,
     )
+    tenant_administration = providers.Singleton(
+        TenantAdministration, documents=documents, registry=registry, journal=journal
+    )
+    balance_administration = providers.Singleton(
+        BalanceAdministration, tenants=tenant_administration, ledger=ledger, journal=journal
+    )
+    run_administration = providers.Singleton(RunAdministration, runs=runs, store=run_store, journal=journal)
     #: What must answer for this replica to be ready, and what is closed when it ends, in this order.
     checks = providers.List()
     closers = providers.List(transport.provided.aclose)

@@ -6,6 +6,7 @@ from typing import TypeAlias, assert_never
 
 from adapters.journal.traces import trace
 from domain.facts import (
+    Administered,
     CompletionRequested,
     Fact,
     RecordFailed,
@@ -46,6 +47,8 @@ _ACCESS = (
 )
 _ENDED = ("run_id", "tenant", "provider", "model", "seconds", "charged_tokens", "error_code", "detail")
 
+_AUDIT = ("operator", "action", "tenant", "subject", "request_id")
+
 
 def line_of(fact: Fact) -> Line:
     match fact:
@@ -78,5 +81,8 @@ def line_of(fact: Fact) -> Line:
             return Line("ERROR", "The end of a run was not recorded", {"run_id": run_id, "tenant": tenant})
         case Unexpected(where=where, error=error, request_id=request_id):
             return Line("ERROR", "Unexpected error", {"where": where, "request_id": request_id, **trace(error)})
+        case Administered(changed=changed):
+            audit = {name: getattr(fact, name) for name in _AUDIT}
+            return Line("INFO", "Administered", audit | {"changed": " ".join(changed)})
         case _:
             assert_never(fact)

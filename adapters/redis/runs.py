@@ -132,6 +132,10 @@ class RedisRunStore:
         waiting, turn, overdue = await self._connection.run(script("runs/survey"), [at.ready, at.leases], words)
         return Survey(waiting, int(turn) if turn is not None else None, tuple(run_id.decode() for run_id in overdue))
 
+    async def unfinished(self, shard: int, limit: int) -> Sequence[str]:
+        found = await self._connection.command("ZRANGE", ShardKeys.of(shard).leases, 0, limit - 1)
+        return [run_id.decode() for run_id in found]
+
     async def attend(self, run_id: str, seconds: float) -> None:
         await self._connection.command("SET", RunKeys.of(run_id).attended, 1, "PX", max(milliseconds(seconds), 1))
 

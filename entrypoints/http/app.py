@@ -69,7 +69,7 @@ def create_app(services: Services, settings: HttpSettings, name: str = "sluice")
     _configure(app, settings)
     if settings.surfaces:
         _add_surfaces(app, services)
-    _add_ops(app, services)
+    add_ops(app, services.ops, services.exchanges)
     _add_lifecycle(app, services, settings)
     return app
 
@@ -156,11 +156,12 @@ def _shown(path: str) -> str:
     return re.sub(r"<(\w+):\w+>", r"{\1}", path)
 
 
-def _add_ops(app: App, services: Services) -> None:
-    for path, endpoint in (("/healthz", services.ops.health), ("/readyz", services.ops.ready)):
+def add_ops(app: App, own: Ops, exchanges: Exchanges) -> None:
+    """Let the application tell how it is."""
+    for path, endpoint in (("/healthz", own.health), ("/readyz", own.ready)):
 
         async def handle(request: Request, path: str = path, endpoint: Any = endpoint) -> HTTPResponse | None:
-            return await services.exchanges.run(request, path, ops.MANNERS, endpoint)
+            return await exchanges.run(request, path, ops.MANNERS, endpoint)
 
         app.add_route(handle, path, methods=["GET"], name=path.strip("/"))
 
