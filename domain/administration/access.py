@@ -9,11 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from domain.errors import InsufficientScope
+from domain.scopes import ADMIN, ADMIN_READ, TENANT_ADMIN
 from domain.tenants import Principal, TenantId
-
-ADMIN = "sluice:admin"
-ADMIN_READ = "sluice:admin:read"
-TENANT_ADMIN = "sluice:tenant:admin"
 
 
 class Access(Enum):

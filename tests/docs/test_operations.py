@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from adapters.auth.jwks import JwksCache
+from adapters.auth.jwks import AnyKeys
 from adapters.journal.lines import line_of
 from adapters.redis import keys
 from adapters.redis.dependency import RedisDependency
@@ -68,7 +68,7 @@ def test_every_check_of_readiness_is_documented() -> None:
 
     own = build(Settings()).namespaces().name
 
-    assert documented_checks == {own, RedisDependency.name, JwksCache.name, "drain"}
+    assert documented_checks == {own, RedisDependency.name, AnyKeys.name, "drain"}
 
 
 def test_every_key_in_redis_is_documented() -> None:

@@ -25,12 +25,18 @@ class Balances:
     def routes(self) -> tuple[Route, ...]:
         all_, one = "/tenants/{tenant_id}/balances", "/tenants/{tenant_id}/balances/{group_id}/{user_id}"
         return (
-            Route("GET", all_, Access.READ_OWN, self.list, "Balances of a tenant, `limit` (100) at most."),
+            Route("GET", all_, Access.READ_OWN, self.list, "Balances of a tenant."),
             Route("GET", one, Access.READ_OWN, self.show, "One balance: what is available, in tokens."),
-            Route("GET", one + "/history", Access.READ_OWN, self.history, "What changed it, newest first: `limit` (50), `before` an entry's id."),
-            Route("POST", one + "/grant", Access.CHANGE, self.grant, "Add `amount` tokens, once for each `Idempotency-Key`."),
-            Route("POST", one + "/adjust", Access.CHANGE, self.adjust, "Set it to `balance` tokens, once for each `Idempotency-Key`."),
-        )  # fmt: skip
+            Route("GET", one + "/history", Access.READ_OWN, self.history, "What changed it, newest first."),
+            Route("POST", one + "/grant", Access.CHANGE, self.grant, "Add `amount` tokens; needs `Idempotency-Key`."),
+            Route(
+                "POST",
+                one + "/adjust",
+                Access.CHANGE,
+                self.adjust,
+                "Set it to `balance` tokens; needs `Idempotency-Key`.",
+            ),
+        )
 
     async def list(self, ask: Ask) -> HTTPResponse:
         limit = whole_number(ask.query("limit"), "limit", default=100, most=_MOST)

@@ -1,4 +1,4 @@
-"""Routes of the admin API as a table, and a request as its handlers see it: who asks is settled before anything else."""
+"""The admin API's routes as a table, and a request as handlers see it: who asks is settled before anything else."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping

@@ -26,10 +26,18 @@ class Runs:
 
     def routes(self) -> tuple[Route, ...]:
         return (
-            Route("GET", "/runs", Access.READ, self.list, "Runs that have not ended, oldest first: `tenant`, `group`, `user`, `provider`, `status`, `limit` (100). With `conversation`, `tenant` and `user`: its latest run, ended or not."),
+            Route(
+                "GET",
+                "/runs",
+                Access.READ,
+                self.list,
+                "Runs that have not ended, oldest first; or a conversation's latest.",
+            ),
             Route("GET", "/runs/{run_id}", Access.READ, self.show, "One run, without its content."),
-            Route("POST", "/runs/{run_id}/cancel", Access.CHANGE, self.cancel, "Stop a run; what it has said is paid for."),
-        )  # fmt: skip
+            Route(
+                "POST", "/runs/{run_id}/cancel", Access.CHANGE, self.cancel, "Stop a run; what it has said is paid for."
+            ),
+        )
 
     async def list(self, ask: Ask) -> HTTPResponse:
         given = ask.query("tenant", "group", "user", "provider", "status", "limit", "conversation")
@@ -37,7 +45,11 @@ class Runs:
             latest = await self.runs.latest(given.get("tenant", ""), given.get("user", ""), given["conversation"])
             return ask.answer({"data": [shown(latest)]})
         query = RunQuery(
-            given.get("tenant"), given.get("group"), given.get("user"), given.get("provider"), _status(given.get("status"))
+            given.get("tenant"),
+            given.get("group"),
+            given.get("user"),
+            given.get("provider"),
+            _status(given.get("status")),
         )
         found = await self.runs.unfinished(query, whole_number(given, "limit", default=100, most=1_000))
         return ask.answer({"data": [shown(run) for run in found]})

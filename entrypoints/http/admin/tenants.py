@@ -23,16 +23,34 @@ class Tenants:
         one, groups = "/tenants/{tenant_id}", "/tenants/{tenant_id}/groups"
         return (
             Route("GET", "/tenants", Access.READ, self.list, "All tenants' ids."),
-            Route("POST", "/tenants", Access.CHANGE, self.create, "Create a tenant; the body is its document and `id`."),
+            Route("POST", "/tenants", Access.CHANGE, self.create, "Create a tenant: its `id` and its document."),
             Route("GET", one, Access.READ_OWN, self.show, "A tenant's document, secrets masked."),
             Route("PATCH", one, Access.CHANGE, self.patch, "Change a tenant by JSON merge patch; needs `If-Match`."),
             Route("DELETE", one, Access.CHANGE, self.delete, "Delete a tenant; needs `If-Match`. Its balances stay."),
             Route("GET", groups, Access.READ_OWN, self.list_groups, "A tenant's groups."),
-            Route("POST", groups, Access.CHANGE, self.create_group, "Add a group; the body is the group and `id`. Needs `If-Match`."),
+            Route(
+                "POST",
+                groups,
+                Access.CHANGE,
+                self.create_group,
+                "Add a group: its `id` and its fields. Needs `If-Match`.",
+            ),
             Route("GET", groups + "/{group_id}", Access.READ_OWN, self.show_group, "One group."),
-            Route("PATCH", groups + "/{group_id}", Access.CHANGE, self.patch_group, "Change a group by JSON merge patch; needs `If-Match`."),
-            Route("DELETE", groups + "/{group_id}", Access.CHANGE, self.delete_group, "Take a group away; needs `If-Match`. Balances stay."),
-        )  # fmt: skip
+            Route(
+                "PATCH",
+                groups + "/{group_id}",
+                Access.CHANGE,
+                self.patch_group,
+                "Change a group by JSON merge patch; needs `If-Match`.",
+            ),
+            Route(
+                "DELETE",
+                groups + "/{group_id}",
+                Access.CHANGE,
+                self.delete_group,
+                "Take a group away; needs `If-Match`.",
+            ),
+        )
 
     async def list(self, ask: Ask) -> HTTPResponse:
         ask.query()
