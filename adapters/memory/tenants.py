@@ -4,8 +4,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from adapters.documents import flaws_of, parse_tenant, read_document, write_document
 from domain.administration.documents import Flaw, version_of
+from domain.administration.errors import VersionChanged
 from domain.chat import JsonObject
-from domain.errors import VersionChanged
 from domain.ports import Stored
 from domain.tenants import Limits, Tenant, TenantId
 

@@ -14,8 +14,9 @@ from adapters.redis import keys
 from adapters.redis.connection import RedisConnection, Word
 from adapters.redis.scripts import script
 from domain.administration.documents import Flaw, version_of
+from domain.administration.errors import VersionChanged
 from domain.chat import JsonObject
-from domain.errors import StoreUnavailable, TenantMisconfigured, VersionChanged
+from domain.errors import StoreUnavailable, TenantMisconfigured
 from domain.ids import is_id
 from domain.ports import Stored
 from domain.tenants import Limits, Tenant, TenantId

@@ -5,17 +5,16 @@ from dataclasses import dataclass
 
 from domain.administration.access import Operator
 from domain.administration.documents import READ_ONLY, Flaw, changes, merge_patch, pointer
-from domain.chat import JsonObject
-from domain.errors import (
+from domain.administration.errors import (
     GroupExists,
     InvalidDocument,
     TenantExists,
     TenantIdTaken,
-    TenantMisconfigured,
     UnknownGroup,
-    UnknownTenant,
     VersionChanged,
 )
+from domain.chat import JsonObject
+from domain.errors import TenantMisconfigured, UnknownTenant
 from domain.facts import Administered
 from domain.ids import is_id
 from domain.ports import Journal, Stored, TenantDocuments

@@ -8,13 +8,13 @@ from http import HTTPStatus
 
 import orjson
 
+from domain.administration.errors import InvalidDocument
 from domain.chat import JsonObject
 from domain.errors import (
     AmbiguousToken,
     DailyTokensSpent,
     InsufficientScope,
     InsufficientTokens,
-    InvalidDocument,
     Kind,
     NotAuthenticated,
     RateLimited,

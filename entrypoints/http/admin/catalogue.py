@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from sanic import HTTPResponse
 
 from domain.administration.access import Access
+from domain.administration.errors import UnknownProvider
 from domain.chat import JsonObject
-from domain.errors import ModelNotSupported, UnknownProvider
+from domain.errors import ModelNotSupported
 from domain.models import Model
 from domain.providers import Planner, ProviderSpec
 from entrypoints.http.admin.routes import Ask, Route

@@ -21,7 +21,7 @@ from entrypoints.http.errors import Dialect, HttpRefusal, Manners
 from entrypoints.http.exchange import Exchange, json_response
 from entrypoints.http.parsing import read_json
 
-MANNERS = Manners(Dialect.PROBLEM)
+MANNERS = Manners(Dialect.PROBLEM, model_status=404)
 PREFIX = "/admin/v1"
 #: One strong entity tag of ours. https://www.rfc-editor.org/rfc/rfc9110#section-8.8.3
 _ETAG = re.compile(r'\s*"([\x21\x23-\x7e]*)"\s*')

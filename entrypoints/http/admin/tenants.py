@@ -6,9 +6,9 @@ from sanic import HTTPResponse
 
 from domain.administration.access import Access
 from domain.administration.documents import masked
+from domain.administration.errors import UnknownGroup
 from domain.administration.tenants import TenantAdministration, groups_of
 from domain.chat import JsonObject
-from domain.errors import UnknownGroup
 from domain.ports import Stored
 from entrypoints.http.admin.routes import Ask, Route
 
