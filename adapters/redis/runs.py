@@ -129,8 +129,9 @@ class RedisRunStore:
     async def survey(self, shard: int) -> Survey:
         at = ShardKeys.of(shard)
         words: list[Word] = [now(self._clock), _FEW]
-        waiting, turn, overdue = await self._connection.run(script("runs/survey"), [at.ready, at.leases], words)
-        return Survey(waiting, int(turn) if turn is not None else None, tuple(run_id.decode() for run_id in overdue))
+        waiting, turn, first, overdue = await self._connection.run(script("runs/survey"), [at.ready, at.leases], words)
+        late = tuple(run_id.decode() for run_id in overdue)
+        return Survey(waiting, int(turn), late, first.decode()) if first is not None else Survey(waiting, overdue=late)
 
     async def unfinished(self, shard: int, limit: int) -> Sequence[str]:
         found = await self._connection.command("ZRANGE", ShardKeys.of(shard).leases, 0, limit - 1)

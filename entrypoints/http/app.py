@@ -158,7 +158,10 @@ def _shown(path: str) -> str:
 
 def add_ops(app: App, own: Ops, exchanges: Exchanges) -> None:
     """Let the application tell how it is."""
-    for path, endpoint in (("/healthz", own.health), ("/readyz", own.ready)):
+    endpoints = {"/healthz": own.health, "/readyz": own.ready}
+    if own.tell is not None:
+        endpoints["/metrics"] = own.metrics
+    for path, endpoint in endpoints.items():
 
         async def handle(request: Request, path: str = path, endpoint: Any = endpoint) -> HTTPResponse | None:
             return await exchanges.run(request, path, ops.MANNERS, endpoint)
