@@ -10,7 +10,8 @@ from typing import Any
 
 from adapters.documents import flaws_of, parse_tenant, read_document, write_document
 from adapters.redis import keys
-from adapters.redis.connection import RedisConnection, Word
+from adapters.redis.connection import RedisConnection
+from adapters.redis.pipe import Word
 from adapters.redis.recent import Recent
 from adapters.redis.scripts import script
 from domain.administration.documents import Flaw, version_of
