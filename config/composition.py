@@ -52,6 +52,9 @@ def build(settings: Settings, *, own_providers: Sequence[ProviderSpec] = ()) -> 
             Deadlines(settings.connect_seconds, settings.first_byte_seconds, settings.idle_seconds)
         ),
     )
+    if settings.metrics != "off":
+        container.journals.add_args(container.counting)
+        container.closers.add_args(container.loop_lag.provided.aclose)
     _add_stores(container, settings)
     _add_outbox(container, settings)
     try:
@@ -102,13 +105,16 @@ def _add_stores(container: Container, settings: Settings) -> None:
     _fill_in(container, redis)
     container.checks.add_args(redis.dependency)
     container.closers.add_args(
-        redis.doorbell.provided.aclose, redis.tenants.provided.aclose, redis.connection.provided.aclose
+        redis.doorbell.provided.aclose,
+        redis.tenants.provided.aclose,
+        redis.api_key_store.provided.aclose,
+        redis.connection.provided.aclose,
     )
 
 
 def _fill_in(container: Container, stores: Any) -> None:
     """Let the overlay's stores be those of the container."""
-    for name in ("tenants", "ledger", "limiter", "run_store", "run_names", "doorbell"):
+    for name in ("tenants", "api_key_store", "ledger", "limiter", "run_store", "run_names", "doorbell"):
         getattr(container, name).override(getattr(stores, name))
 
 

@@ -53,6 +53,8 @@ class Settings(BaseModel):
     demo: bool = False
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    metrics: Literal["public", "off"] = "public"
+    metrics_tenants: bool = False
     body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     output_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
     connect_seconds: float = Field(default=5.0, gt=0)

@@ -187,6 +187,24 @@ class UnknownNamespace(SluiceError):
         super().__init__("Unknown provider or tenant")
 
 
+class UnknownApiKey(SluiceError):
+    """No such key in this tenant, whether or not another has it."""
+
+    kind = Kind.NOT_FOUND
+    code = "api_key_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("No such API key")
+
+
+class TooManyApiKeys(SluiceError):
+    kind = Kind.CONFLICT
+    code = "too_many_api_keys"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"The tenant has {most} API keys already.")
+
+
 class UnknownCompletion(SluiceError):
     """No such run, or another's: the two are told apart nowhere."""
 
