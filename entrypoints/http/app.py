@@ -62,17 +62,17 @@ class Services:
 def create_app(services: Services, settings: HttpSettings, name: str = "sluice") -> App:
     """A Sanic application that is ready to be run or tested."""
     refusals = Refusals(services.exchanges, surface_manners(services.registry))
-    app: App = Sanic(name, configure_logging=False, error_handler=refusals)
-    _configure(app)
-    app.ctx.protocol = partial(FrontDoor, bounds=settings.bounds, load=services.load, refusals=refusals)
+    app = bare_app(name, settings.bounds, refusals, services.load)
     if settings.surfaces:
         _add_surfaces(app, services)
-    _add_ops(app, services)
+    add_ops(app, services.ops, services.exchanges)
     _add_lifecycle(app, services, settings)
     return app
 
 
-def _configure(app: App) -> None:
+def bare_app(name: str, bounds: Bounds, refusals: Refusals, load: Load) -> App:
+    """A Sanic application without routes. It has to be served with the protocol ``app.ctx.protocol``."""
+    app: App = Sanic(name, configure_logging=False, error_handler=refusals)
     # Bounds and timers are the front door's own.
     app.config.update(
         GRACEFUL_SHUTDOWN_TIMEOUT=5.0,
@@ -81,6 +81,8 @@ def _configure(app: App) -> None:
         AUTO_EXTEND=False,
         OAS=False,
     )
+    app.ctx.protocol = partial(FrontDoor, bounds=bounds, load=load, refusals=refusals)
+    return app
 
 
 # --- routes -------------------------------------------------------------------------------------------------------
@@ -134,9 +136,8 @@ def _add_surfaces(app: App, services: Services) -> None:
         ("GET", "/v1/models/<name:path>", "model"),
     ):
         name = f"{action}_{verb}"
-        # As streams, for Sanic not to read the body: who is calling comes first.
-        app.add_route(unscoped(path, action), path, methods=[verb], name=name, stream=True)
-        app.add_route(scoped(path, action), f"/<scope:str>{path}", methods=[verb], name=f"scoped_{name}", stream=True)
+        app.add_route(unscoped(path, action), path, methods=[verb], name=name)
+        app.add_route(scoped(path, action), f"/<scope:str>{path}", methods=[verb], name=f"scoped_{name}")
 
 
 def _decoded(parts: Mapping[str, str]) -> dict[str, str]:
@@ -149,14 +150,15 @@ def _shown(path: str) -> str:
     return re.sub(r"<(\w+):\w+>", r"{\1}", path)
 
 
-def _add_ops(app: App, services: Services) -> None:
-    endpoints = {"/healthz": services.ops.health, "/readyz": services.ops.ready}
-    if services.ops.tell is not None:
-        endpoints["/metrics"] = services.ops.metrics
+def add_ops(app: App, own: Ops, exchanges: Exchanges) -> None:
+    """Let the application tell how it is."""
+    endpoints = {"/healthz": own.health, "/readyz": own.ready}
+    if own.tell is not None:
+        endpoints["/metrics"] = own.metrics
     for path, endpoint in endpoints.items():
 
         async def handle(request: Request, path: str = path, endpoint: Any = endpoint) -> HTTPResponse | None:
-            return await services.exchanges.run(request, path, ops.MANNERS, endpoint)
+            return await exchanges.run(request, path, ops.MANNERS, endpoint)
 
         app.add_route(handle, path, methods=["GET"], name=path.strip("/"))
 

@@ -42,12 +42,22 @@ async def read_draft(request: Request, *, anonymous: bool = False) -> Draft:
     conversation = _conversation(request)
     bounds = conversation.protocol.bounds
     try:
-        _require_json(request)
+        require_json(request)
         return Draft(
             read_json(await conversation.read_body(bounds.anonymous_body_bytes if anonymous else bounds.body_bytes))
         )
     except SluiceError as flaw:
         return Draft({}, flaw)
+
+
+async def receive(request: Request) -> None:
+    """Read the body into ``request.body``, where nobody else puts it.
+
+    Raises:
+        HttpRefusal: it is too large, too slow, or not framed as it has to be.
+    """
+    conversation = _conversation(request)
+    request.body = await conversation.read_body(conversation.protocol.bounds.body_bytes)
 
 
 def is_large(request: Request) -> bool:
@@ -62,8 +72,11 @@ def _conversation(request: Request) -> Conversation:
     return request.stream
 
 
-def _require_json(request: Request) -> None:
-    """A body without a media type is taken for JSON; one that says it is something else, or packed, is not."""
+def require_json(request: Request) -> None:
+    """Raise HttpRefusal unless the body is JSON by its media type, and not compressed.
+
+    A body without a media type is taken for JSON; one that says it is something else is not.
+    """
     if request.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
         raise HttpRefusal(
             "Unsupported content encoding: the body must not be compressed.",
