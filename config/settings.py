@@ -34,6 +34,8 @@ class Settings(BaseModel):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
+    admin_host: str = "127.0.0.1"
+    admin_port: int | None = Field(default=None, ge=0, le=65535)
     redis_url: SecretStr | None = None
     jwt_secret: SecretStr | None = None
     jwt_issuer: str | None = None
@@ -80,7 +82,7 @@ class Settings(BaseModel):
     tokens_per_minute: int | None = Field(default=10_000_000, ge=1)
 
     @field_validator("redis_url", "jwt_issuer", "jwt_audience", "jwt_client_id", "issuers", "providers", "models",
-                     "upstream", "upstream_key", "outbox", "requests_per_minute", "tokens_per_minute",
+                     "upstream", "upstream_key", "outbox", "admin_port", "requests_per_minute", "tokens_per_minute",
                      mode="before")  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
