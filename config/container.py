@@ -80,7 +80,10 @@ class Container(containers.DeclarativeContainer):
     #: Whoever can vouch for a token: ``composition`` adds the secret's and the issuer's verifier.
     vouchers = providers.List()
     api_keys = providers.Singleton(ApiKeys, store=api_key_store, tenants=tenants, clock=clock, entropy=entropy)
-    verifier = providers.Singleton(BearerTokens, api_keys, providers.Singleton(Verifiers, vouchers, clock))
+    #: Whoever is asked about opaque tokens: at most one.
+    introspectors = providers.List()
+    signed = providers.Singleton(Verifiers, vouchers, clock)
+    verifier = providers.Singleton(BearerTokens, api_keys, signed, introspectors)
 
     planner = providers.Singleton(Planner, registry=registry, catalogue=catalogue)
     namespaces = providers.Singleton(Namespaces, tenants=tenants, registry=registry)
