@@ -23,6 +23,7 @@ from config.container import Container
 from config.lifetimes import Lifetimes
 from config.memory_stores import InMemory
 from config.settings import MIN_SECRET_BYTES, Settings
+from domain.completions.bulkheads import Berths
 from domain.completions.production import RunLimits
 from domain.models import Catalogue
 from domain.providers import ProviderRegistry, ProviderSpec
@@ -52,6 +53,7 @@ def build(settings: Settings, *, own_providers: Sequence[ProviderSpec] = ()) -> 
         deadlines=providers.Object(
             Deadlines(settings.connect_seconds, settings.first_byte_seconds, settings.idle_seconds)
         ),
+        berths=providers.Object(Berths(settings.target_runs, settings.target_queue, settings.target_queue_seconds)),
     )
     _add_stores(container, settings)
     _add_outbox(container, settings)

@@ -4,6 +4,7 @@
 """
 
 import os
+import random
 import time
 
 from dependency_injector import containers, providers
@@ -15,13 +16,17 @@ from adapters.openai.transport import PooledTransport
 from adapters.tokenizer.tokenizer import TiktokenTokenizer
 from config.settings import Settings
 from domain.completions.admission import Admission
+from domain.completions.attempts import Attempts
+from domain.completions.bulkheads import Berths
 from domain.completions.callers import Callers
+from domain.completions.health import Health
 from domain.completions.production import Production, RunLimits
 from domain.completions.runs import CompletionRuns
 from domain.models import Catalogue
 from domain.namespaces import Namespaces
 from domain.ports import Doorbell, Ledger, Outbox, RateLimiter, RunNames, RunStore, TenantStore
 from domain.providers import Planner, ProviderRegistry
+from domain.routing import Router
 
 
 class Container(containers.DeclarativeContainer):
@@ -32,6 +37,7 @@ class Container(containers.DeclarativeContainer):
     catalogue = providers.Dependency(instance_of=Catalogue)
     run_limits = providers.Dependency(instance_of=RunLimits)
     deadlines = providers.Dependency(instance_of=Deadlines)
+    berths = providers.Dependency(instance_of=Berths)
 
     tenants: providers.Dependency[TenantStore] = providers.Dependency()
     ledger: providers.Dependency[Ledger] = providers.Dependency()
@@ -43,6 +49,8 @@ class Container(containers.DeclarativeContainer):
     outbox: providers.Dependency[Outbox] = providers.Dependency()
 
     clock = providers.Object(time.time)
+    monotonic = providers.Object(time.monotonic)
+    draw = providers.Object(random.random)
     entropy = providers.Object(os.urandom)
     journal = providers.Singleton(LoguruJournal)
     tokenizer = providers.Singleton(TiktokenTokenizer)
@@ -55,10 +63,15 @@ class Container(containers.DeclarativeContainer):
     planner = providers.Singleton(Planner, registry=registry, catalogue=catalogue)
     namespaces = providers.Singleton(Namespaces, tenants=tenants, registry=registry)
     callers = providers.Singleton(Callers, tenants=tenants, entropy=entropy)
-    admission = providers.Singleton(Admission, planner=planner, tokenizer=tokenizer, limiter=limiter, ledger=ledger)
+    router = providers.Singleton(Router, planner)
+    admission = providers.Singleton(Admission, router=router, tokenizer=tokenizer, limiter=limiter, ledger=ledger)
+    health = providers.Singleton(Health, monotonic, journal, draw, berths=berths)
+    attempts = providers.Singleton(
+        Attempts, provider, health, journal, draw, first_token=settings.provided.first_token_seconds
+    )
     production = providers.Singleton(
         Production,
-        provider=provider,
+        attempts=attempts,
         store=run_store,
         names=run_names,
         ledger=ledger,
@@ -77,7 +90,7 @@ class Container(containers.DeclarativeContainer):
         store=run_store,
         names=run_names,
         doorbell=doorbell,
-        planner=planner,
+        router=router,
         journal=journal,
         clock=clock,
         entropy=entropy,

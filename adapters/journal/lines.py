@@ -8,11 +8,13 @@ from adapters.journal.traces import trace
 from domain.facts import (
     CompletionRequested,
     Fact,
+    ProviderAsked,
     RecordFailed,
     RequestServed,
     RunEnded,
     RunRequeued,
     SettlementFailed,
+    TargetChanged,
     Unexpected,
 )
 
@@ -45,6 +47,19 @@ _ACCESS = (
     "error_code",
 )
 _ENDED = ("run_id", "tenant", "provider", "model", "seconds", "charged_tokens", "error_code", "detail")
+_ASKED = (
+    "run_id",
+    "tenant",
+    "provider",
+    "model",
+    "key_id",
+    "asked",
+    "seconds",
+    "first_token_seconds",
+    "error_code",
+    "detail",
+    "continued",
+)
 
 
 def line_of(fact: Fact) -> Line:
@@ -62,6 +77,15 @@ def line_of(fact: Fact) -> Line:
             level = "WARNING" if status == "failed" else "INFO"
             ended = {name: getattr(fact, name) for name in _ENDED}
             return Line(level, f"Run {status}", ended | {"seconds": round(fact.seconds, 3)})
+        case ProviderAsked(error_code=code):
+            asked = {name: getattr(fact, name) for name in _ASKED}
+            return (
+                Line("DEBUG", "Provider answered", asked) if code is None else Line("WARNING", "Provider failed", asked)
+            )
+        case TargetChanged(provider=provider, model=model, key_id=key_id, state=state, seconds=seconds):
+            level = "INFO" if state in ("closed", "probing") else "WARNING"
+            fields = {"provider": provider, "model": model, "key_id": key_id, "seconds": round(seconds, 3)}
+            return Line(level, f"Target {state}", fields)
         case RunRequeued(run_id=run_id, tenant=tenant, attempt=attempt, why=why):
             return Line(
                 "WARNING",

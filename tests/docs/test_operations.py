@@ -13,6 +13,7 @@ from adapters.redis.keys import AccountKeys, RunKeys, ShardKeys
 from config.composition import build
 from config.settings import Settings
 from domain import facts
+from domain.circuits import State
 from domain.facts import Fact
 from domain.ledger import Account
 from entrypoints.cli import EX_CONFIG, EX_UNAVAILABLE
@@ -29,6 +30,14 @@ FACTS: tuple[Fact, ...] = (
     facts.RunEnded("job-1", "acme", "openai", "gpt-4o", "completed", 1.0, 10),
     facts.RunEnded("job-1", "acme", "openai", "gpt-4o", "cancelled", 1.0, 10, "completion_cancelled"),
     facts.RunEnded("job-1", "acme", "openai", "gpt-4o", "failed", 1.0, 0, "provider_error", "status 500"),
+    facts.ProviderAsked("job-1", "acme", "openai", "gpt-4o", "0123456789ab", 1, 1.0, 0.5),
+    facts.ProviderAsked(
+        "job-1", "acme", "openai", "gpt-4o", "0123456789ab", 2, 1.0, None, "provider_error", "status 500"
+    ),
+    *(
+        facts.TargetChanged("openai", "gpt-4o", "0123456789ab", state, 5.0)
+        for state in (*(state.value for state in State), "cooling", "quarantined", "drained")
+    ),
     facts.RunRequeued("job-1", "acme", 1, "worker_lost"),
     facts.SettlementFailed("job-1", "acme", 10),
     facts.RecordFailed("job-1", "acme"),
@@ -58,7 +67,7 @@ def test_every_field_is_explained() -> None:
 
 
 def test_no_fact_has_a_field_that_no_line_tells() -> None:
-    told = {name for row in LINES for name in fields_of(row)} | {"status", "error"}
+    told = {name for row in LINES for name in fields_of(row)} | {"status", "state", "error"}
 
     assert {field.name for kind in get_args(Fact) for field in fields(kind)} - told == set()
 
