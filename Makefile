@@ -3,7 +3,7 @@
 # .tools holds programs, and .tools/lib a library, that the tests need and a small machine may lack.
 pytest = PATH=$(CURDIR)/.tools:$$PATH LD_LIBRARY_PATH=$(CURDIR)/.tools/lib$${LD_LIBRARY_PATH:+:$$LD_LIBRARY_PATH} .venv/bin/pytest
 
-.PHONY: help install install-dev test-tools run lint check test soak lock clean
+.PHONY: help install install-dev test-tools run lint check test soak bench lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -21,6 +21,7 @@ test-tools: install-dev ## fetch what the tests start or load besides Python pac
 	@scripts/setup-openai-versions
 	@scripts/setup-node-openai
 	@scripts/setup-chromium
+	@scripts/setup-promtool
 
 run: install ## serve the demo on 127.0.0.1:8080
 	SLUICE_DEMO=1 .venv/bin/sluice serve
@@ -40,6 +41,9 @@ test: test-tools ## every test; ARGS="-k name" chooses
 
 soak: test-tools ## the ledger's soak for SOAK_SECONDS, ten minutes by default
 	SOAK_SECONDS=$${SOAK_SECONDS:-600} $(pytest) -s tests/e2e/test_ledger_soak.py
+
+bench: test-tools ## the gateway beside nginx and no gateway at all; ARGS="--targets direct,gateway,litellm --install" for peers
+	PATH=$(CURDIR)/.tools:$$PATH .venv/bin/python -m benchmarks $(ARGS)
 
 lock: install-dev ## renew the lock files from pyproject.toml and package.json; ARGS=--upgrade takes the newest versions
 	@scripts/lock $(ARGS)

@@ -10,9 +10,6 @@ from typing import Any, TypeAlias
 
 from dependency_injector import providers
 
-from adapters.auth.claims import ClaimMap, ClaimRules
-from adapters.auth.jwks import JwksCache
-from adapters.auth.jwt import HmacVerifier, IssuerVerifier
 from adapters.auth.mint import mint
 from adapters.catalogue import CatalogueError, load_models, load_providers
 from adapters.journal.sinks import configure_logging
@@ -20,9 +17,11 @@ from adapters.openai.provider import Deadlines
 from adapters.outbox.file import FileOutbox
 from adapters.outbox.memory import MemoryOutbox
 from config.container import Container
+from config.identity import IdentityError, add_vouchers
 from config.lifetimes import Lifetimes
 from config.memory_stores import InMemory
-from config.settings import MIN_SECRET_BYTES, Settings
+from config.settings import Settings
+from config.strength import MIN_SECRET_BYTES
 from domain.completions.bulkheads import Berths
 from domain.completions.production import RunLimits
 from domain.models import Catalogue
@@ -55,9 +54,15 @@ def build(settings: Settings, *, own_providers: Sequence[ProviderSpec] = ()) -> 
         ),
         berths=providers.Object(Berths(settings.target_runs, settings.target_queue, settings.target_queue_seconds)),
     )
+    if settings.metrics != "off":
+        container.journals.add_args(container.counting)
+        container.closers.add_args(container.loop_lag.provided.aclose)
     _add_stores(container, settings)
     _add_outbox(container, settings)
-    _add_vouchers(container, settings)
+    try:
+        add_vouchers(container, settings)
+    except IdentityError as error:
+        raise CompositionError(str(error)) from None
     return container
 
 
@@ -68,7 +73,7 @@ def start_logging(settings: Settings) -> None:
 
 def with_secret(settings: Settings) -> Settings:
     """The settings with a secret of this process's own, where neither a secret nor an issuer is set."""
-    if settings.jwt_secret is not None or settings.jwt_issuer is not None:
+    if settings.jwt_secret is not None or settings.jwt_issuer is not None or settings.issuers is not None:
         return settings
     return Settings.model_validate({**settings.model_dump(), "jwt_secret": secrets.token_urlsafe(MIN_SECRET_BYTES)})
 
@@ -102,13 +107,16 @@ def _add_stores(container: Container, settings: Settings) -> None:
     _fill_in(container, redis)
     container.checks.add_args(redis.dependency)
     container.closers.add_args(
-        redis.doorbell.provided.aclose, redis.tenants.provided.aclose, redis.connection.provided.aclose
+        redis.doorbell.provided.aclose,
+        redis.tenants.provided.aclose,
+        redis.api_key_store.provided.aclose,
+        redis.connection.provided.aclose,
     )
 
 
 def _fill_in(container: Container, stores: Any) -> None:
     """Let the overlay's stores be those of the container."""
-    for name in ("tenants", "ledger", "limiter", "run_store", "run_names", "doorbell"):
+    for name in ("tenants", "api_key_store", "ledger", "limiter", "run_store", "run_names", "doorbell"):
         getattr(container, name).override(getattr(stores, name))
 
 
@@ -123,37 +131,6 @@ def _add_outbox(container: Container, settings: Settings) -> None:
         raise CompositionError(f"SLUICE_OUTBOX: cannot be written to ({error.strerror})") from None
     container.outbox.override(outbox)
     container.closers.add_args(outbox.provided.aclose)
-
-
-def _add_vouchers(container: Container, settings: Settings) -> None:
-    rules = _claim_rules(settings)
-    if settings.jwt_secret is not None:
-        secret = settings.jwt_secret.get_secret_value().encode()
-        container.vouchers.add_args(providers.Singleton(HmacVerifier, secret, container.clock, rules=rules))
-    if settings.jwt_issuer is not None and settings.jwt_audience is not None:
-        keys = providers.Singleton(JwksCache, settings.jwt_issuer, container.transport)
-        try:
-            keys()
-        except ValueError as error:
-            raise CompositionError(f"SLUICE_JWT_ISSUER: {error}") from None
-        issuer = providers.Singleton(
-            IssuerVerifier, settings.jwt_issuer, settings.jwt_audience, keys, container.clock, rules=rules
-        )
-        container.vouchers.add_args(issuer)
-        container.checks.add_args(keys)
-        container.closers.add_args(keys.provided.close)
-
-
-def _claim_rules(settings: Settings) -> ClaimRules:
-    names = ClaimMap(
-        user=settings.jwt_user_claim,
-        tenants=settings.jwt_tenants_claim,
-        tenant=settings.jwt_tenant_claim,
-        groups=settings.jwt_groups_claim,
-        group=settings.jwt_group_claim,
-        scope=settings.jwt_scope_claim,
-    )
-    return ClaimRules(names, settings.jwt_max_lifetime_seconds)
 
 
 def _registry(settings: Settings, own: Sequence[ProviderSpec]) -> ProviderRegistry:

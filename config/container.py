@@ -6,11 +6,20 @@
 import os
 import random
 import time
+from importlib.metadata import version
 
 from dependency_injector import containers, providers
 
+from adapters.auth.bearer import BearerTokens
 from adapters.auth.jwt import Verifiers
+from adapters.journal.fanout import Journals
 from adapters.journal.journal import LoguruJournal
+from adapters.metrics.exposition import Exposition
+from adapters.metrics.families import Families
+from adapters.metrics.journal import CountingJournal
+from adapters.metrics.lag import LoopLag
+from adapters.metrics.levels import Levels
+from adapters.metrics.names import ModelNames
 from adapters.openai.provider import Deadlines, OpenAIProvider
 from adapters.openai.transport import PooledTransport
 from adapters.tokenizer.tokenizer import TiktokenTokenizer
@@ -22,9 +31,10 @@ from domain.completions.callers import Callers
 from domain.completions.health import Health
 from domain.completions.production import Production, RunLimits
 from domain.completions.runs import CompletionRuns
+from domain.credentials import ApiKeys
 from domain.models import Catalogue
 from domain.namespaces import Namespaces
-from domain.ports import Doorbell, Ledger, Outbox, RateLimiter, RunNames, RunStore, TenantStore
+from domain.ports import ApiKeyStore, Doorbell, Ledger, Outbox, RateLimiter, RunNames, RunStore, TenantStore
 from domain.providers import Planner, ProviderRegistry
 from domain.routing import Router
 
@@ -40,6 +50,7 @@ class Container(containers.DeclarativeContainer):
     berths = providers.Dependency(instance_of=Berths)
 
     tenants: providers.Dependency[TenantStore] = providers.Dependency()
+    api_key_store: providers.Dependency[ApiKeyStore] = providers.Dependency()
     ledger: providers.Dependency[Ledger] = providers.Dependency()
     limiter: providers.Dependency[RateLimiter] = providers.Dependency()
     run_store: providers.Dependency[RunStore] = providers.Dependency()
@@ -52,13 +63,18 @@ class Container(containers.DeclarativeContainer):
     monotonic = providers.Object(time.monotonic)
     draw = providers.Object(random.random)
     entropy = providers.Object(os.urandom)
-    journal = providers.Singleton(LoguruJournal)
+    families = providers.Singleton(Families, tenants=settings.provided.metrics_tenants)
+    #: Who is told each fact: ``composition`` adds whoever counts them.
+    journals = providers.List(providers.Singleton(LoguruJournal))
+    counting = providers.Singleton(CountingJournal, families, providers.Singleton(ModelNames, catalogue))
+    journal = providers.Singleton(Journals, journals)
     tokenizer = providers.Singleton(TiktokenTokenizer)
     transport = providers.Singleton(PooledTransport)
     provider = providers.Singleton(OpenAIProvider, transport, deadlines=deadlines)
     #: Whoever can vouch for a token: ``composition`` adds the secret's and the issuer's verifier.
     vouchers = providers.List()
-    verifier = providers.Singleton(Verifiers, vouchers, clock)
+    api_keys = providers.Singleton(ApiKeys, store=api_key_store, tenants=tenants, clock=clock, entropy=entropy)
+    verifier = providers.Singleton(BearerTokens, api_keys, providers.Singleton(Verifiers, vouchers, clock))
 
     planner = providers.Singleton(Planner, registry=registry, catalogue=catalogue)
     namespaces = providers.Singleton(Namespaces, tenants=tenants, registry=registry)
@@ -96,6 +112,9 @@ class Container(containers.DeclarativeContainer):
         entropy=entropy,
         limits=run_limits,
     )
+    levels = providers.Singleton(Levels, providers.Callable(version, "sluice"), runs.provided.occupation)
+    exposition = providers.Singleton(Exposition, families.provided.tables, levels)
+    loop_lag = providers.Singleton(LoopLag, families.provided.loop_lag)
     #: What must answer for this replica to be ready, and what is closed when it ends, in this order.
     checks = providers.List()
     closers = providers.List(transport.provided.aclose)

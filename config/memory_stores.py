@@ -4,6 +4,7 @@ import time
 
 from dependency_injector import containers, providers
 
+from adapters.memory.apikeys import MemoryApiKeyStore
 from adapters.memory.doorbell import MemoryDoorbell
 from adapters.memory.ledger import MemoryLedger
 from adapters.memory.names import MemoryRunNames
@@ -22,6 +23,7 @@ class InMemory(containers.DeclarativeContainer):
 
     clock = providers.Object(time.time)
     tenants = providers.Singleton(MemoryTenantStore, defaults=default_limits)
+    api_key_store = providers.Singleton(MemoryApiKeyStore, clock)
     ledger = providers.Singleton(MemoryLedger, clock)
     limiter = providers.Singleton(MemoryRateLimiter, clock)
     doorbell = providers.Singleton(MemoryDoorbell)

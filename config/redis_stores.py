@@ -4,6 +4,7 @@ import time
 
 from dependency_injector import containers, providers
 
+from adapters.redis.apikeys import RedisApiKeyStore
 from adapters.redis.connection import RedisConnection
 from adapters.redis.dependency import RedisDependency
 from adapters.redis.doorbell import RedisDoorbell
@@ -29,6 +30,7 @@ class InRedis(containers.DeclarativeContainer):
     tenants = providers.Singleton(
         RedisTenantStore, connection, defaults=default_limits, monotonic=providers.Object(time.monotonic)
     )
+    api_key_store = providers.Singleton(RedisApiKeyStore, connection, monotonic=providers.Object(time.monotonic))
     ledger = providers.Singleton(RedisLedger, connection)
     limiter = providers.Singleton(RedisRateLimiter, connection)
     run_store = providers.Singleton(

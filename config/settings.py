@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from config.strength import weakness
+
 PREFIX = "SLUICE_"
 #: The variable that names the file; it is no setting itself.
 CONFIG_VARIABLE = "SLUICE_CONFIG"
-#: RFC 7518, section 3.2: a key of the size of the hash at least.
-MIN_SECRET_BYTES = 32
 
 
 class SettingsError(ValueError):
@@ -45,6 +45,7 @@ class Settings(BaseModel):
     jwt_group_claim: str = "group"
     jwt_scope_claim: str = "scope"
     jwt_max_lifetime_seconds: int = Field(default=86_400, ge=60)
+    issuers: Path | None = None
     providers: Path | None = None
     models: Path | None = None
     upstream: str | None = None
@@ -52,6 +53,8 @@ class Settings(BaseModel):
     demo: bool = False
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    metrics: Literal["public", "off"] = "public"
+    metrics_tenants: bool = False
     body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     output_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
     connect_seconds: float = Field(default=5.0, gt=0)
@@ -77,7 +80,7 @@ class Settings(BaseModel):
     requests_per_minute: int | None = Field(default=10_000, ge=1)
     tokens_per_minute: int | None = Field(default=10_000_000, ge=1)
 
-    @field_validator("redis_url", "jwt_secret", "jwt_issuer", "jwt_audience", "providers", "models", "upstream",
+    @field_validator("redis_url", "jwt_issuer", "jwt_audience", "issuers", "providers", "models", "upstream",
                      "upstream_key", "outbox", "requests_per_minute", "tokens_per_minute", mode="before")  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
@@ -85,9 +88,10 @@ class Settings(BaseModel):
 
     @field_validator("jwt_secret")
     @classmethod
-    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
-            raise ValueError(f"must have {MIN_SECRET_BYTES} bytes at least")
+    def _strong(cls, value: SecretStr | None) -> SecretStr | None:
+        found = weakness(value.get_secret_value().encode()) if value is not None else None
+        if found is not None:
+            raise ValueError(found)
         return value
 
     @field_validator("upstream", "jwt_issuer")

@@ -121,6 +121,29 @@ class NotAuthenticated(SluiceError):
         self.reason = reason
 
 
+class AmbiguousToken(SluiceError):
+    """More than one bearer token: which of them is meant cannot be told. ``reason`` is RFC 6750's ``error`` value."""
+
+    kind = Kind.MISPLACED
+    code = "ambiguous_token"
+    reason = "invalid_request"
+
+    def __init__(self) -> None:
+        super().__init__("The request has more than one bearer token.")
+
+
+class InsufficientScope(SluiceError):
+    """The token is good, and is not for this. ``scope`` is what it would need."""
+
+    kind = Kind.FORBIDDEN
+    code = "insufficient_scope"
+    reason = "insufficient_scope"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"Your token is not for this; it would need the scope {scope}.")
+        self.scope = scope
+
+
 class TenantForbidden(SluiceError):
     kind = Kind.FORBIDDEN
     code = "tenant_forbidden"
@@ -162,6 +185,24 @@ class UnknownNamespace(SluiceError):
 
     def __init__(self) -> None:
         super().__init__("Unknown provider or tenant")
+
+
+class UnknownApiKey(SluiceError):
+    """No such key in this tenant, whether or not another has it."""
+
+    kind = Kind.NOT_FOUND
+    code = "api_key_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("No such API key")
+
+
+class TooManyApiKeys(SluiceError):
+    kind = Kind.CONFLICT
+    code = "too_many_api_keys"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"The tenant has {most} API keys already.")
 
 
 class UnknownCompletion(SluiceError):

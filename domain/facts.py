@@ -6,6 +6,7 @@ No fact has room for message content, keys or tokens.
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from domain.chat import Usage
 from domain.tenants import TenantId
 
 
@@ -38,7 +39,11 @@ class RequestServed:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """A run reached a terminal state. ``detail`` is in our own words: a provider's body never comes here."""
+    """A run reached a terminal state. ``detail`` is in our own words: a provider's body never comes here.
+
+    ``seconds`` are those of its last attempt, ``first_token_seconds`` those until the first token of a stream;
+    ``seconds_per_token`` lay between its tokens, on average. ``waited_seconds`` are those of a job until that attempt.
+    """
 
     run_id: str
     tenant: TenantId
@@ -49,6 +54,33 @@ class RunEnded:
     charged_tokens: int
     error_code: str | None = None
     detail: str = ""
+    request_id: str | None = None
+    usage: Usage | None = None
+    first_token_seconds: float | None = None
+    seconds_per_token: float | None = None
+    waited_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunJoined:
+    """A request got the answer of a run that was there. ``how`` is hit, shared or replayed; ``charged_tokens`` what it
+    paid for that itself."""
+
+    run_id: str
+    tenant: TenantId
+    provider: str
+    model: str
+    how: str
+    charged_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamResumed:
+    """A reader came back to the stream of a run, and has seen everything up to event ``after``."""
+
+    run_id: str
+    tenant: TenantId
+    after: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +130,15 @@ class RunRequeued:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseLost:
+    """A run that was executed here is another's: this process was silent for too long, or the store forgot."""
+
+    run_id: str
+    tenant: TenantId
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class SettlementFailed:
     """The ledger could not be told what a run cost, and the outbox could not write it down."""
 
@@ -129,7 +170,10 @@ Fact: TypeAlias = (
     | RunEnded
     | ProviderAsked
     | TargetChanged
+    | RunJoined
+    | StreamResumed
     | RunRequeued
+    | LeaseLost
     | SettlementFailed
     | RecordFailed
     | Unexpected

@@ -256,12 +256,14 @@ class Survey:
     """A look at one shard: how many runs wait, how soon the first of them is due, which runs are overdue.
 
     ``turn`` is the fair order among tenants, comparable between shards; None where nobody waits. ``overdue`` are
-    runs whose owner has let its lease lapse, and queued ones that have waited for too long.
+    runs whose owner has let its lease lapse, and queued ones that have waited for too long. ``first`` is the run whose
+    turn it is.
     """
 
     waiting: int = 0
     turn: int | None = None
     overdue: tuple[str, ...] = ()
+    first: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +292,14 @@ def ulid(now: float, entropy: bytes) -> str:
     """
     value = int(now * 1000) << 80 | int.from_bytes(entropy, "big")
     return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))
+
+
+def ulid_time(run_id: str) -> float:
+    """When a run's id was made, in Unix seconds."""
+    milliseconds = 0
+    for digit in run_id[-26:-16]:
+        milliseconds = milliseconds << 5 | _CROCKFORD.index(digit)
+    return milliseconds / 1000
 
 
 def is_run_id(text: str) -> bool:

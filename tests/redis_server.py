@@ -5,7 +5,6 @@ Each is a process that is signalled by its own id, and gone when the ``with`` bl
 
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,8 @@ from typing import Any
 
 import redis
 from redis.exceptions import RedisError
+
+from tests.ports import free_port
 
 _TOOLS = Path(__file__).parents[1] / ".tools"
 #: The number of hash slots. https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/
@@ -145,13 +146,6 @@ def wait_until(met: Callable[[], bool], what: str, seconds: float = 15.0) -> Non
         if time.monotonic() > until:
             raise TimeoutError(f"not after {seconds} s: {what}")
         time.sleep(0.01)
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def _join(nodes: Sequence[RedisServer]) -> None:

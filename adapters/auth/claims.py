@@ -1,7 +1,8 @@
 """What the claims of a verified token mean: until when it is good, and whom it speaks for. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from adapters.auth.refusal import invalid_token
@@ -32,11 +33,30 @@ class ClaimMap:
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """How far the word of one party goes, where there are several: patterns of the tenants and the scopes that it may
+    give, None for all of them, and what stands before the names of its users, who are then nobody else's.
+    """
+
+    tenants: tuple[str, ...] | None = None
+    scopes: tuple[str, ...] | None = None
+    user_prefix: str = ""
+
+
+def _always() -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
 class Verified:
-    """A principal, and the Unix second from which its token is no longer good, leeway included."""
+    """A principal, and the Unix second from which its token is no longer good, leeway included.
+
+    ``stands`` tells whether what vouched for it would still do so: an issuer may take a key back. It must be cheap.
+    """
 
     principal: Principal
-    expires: int
+    expires: float
+    stands: Callable[[], bool] = _always
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +65,19 @@ class ClaimRules:
 
     names: ClaimMap = ClaimMap()
     max_lifetime: int | None = DAY
+    reach: Reach = Reach()
 
     def judge(self, claims: Mapping[str, Any], now: float) -> Verified:
         """The principal of a token's claims at ``now``, in Unix seconds.
 
         Raises:
-            NotAuthenticated: the token is not good now, or names nobody.
+            NotAuthenticated: the token is not good now, names nobody, or is of use only together with a key.
         """
         expires = _require_current(claims, now, self.max_lifetime)
-        return Verified(principal(claims, self.names), expires)
+        # https://www.rfc-editor.org/rfc/rfc9449#section-7.1: taken as a bearer token, a stolen one would be good.
+        if "cnf" in claims:
+            raise invalid_token("The token is bound to a key, and is no bearer token.")
+        return Verified(principal(claims, self.names, self.reach), expires)
 
 
 #: The contract's claims, and a day at most.
@@ -67,26 +91,31 @@ def require_audience(claims: Mapping[str, Any], audience: str) -> None:
         raise invalid_token("The token is for another audience.")
 
 
-def principal(claims: Mapping[str, Any], names: ClaimMap) -> Principal:
-    """Whom these claims speak for. A tenant that is no id gives access to nothing and is left out.
+def principal(claims: Mapping[str, Any], names: ClaimMap, reach: Reach = Reach()) -> Principal:
+    """Whom these claims speak for. What is no tenant's id, or out of reach, gives access to nothing and is left out.
 
     Raises:
         NotAuthenticated: there is no user, or a group of one of the tenants is no id.
     """
-    tenants = frozenset(_tenants(claims, names))
+    tenants = frozenset(tenant for tenant in _tenants(claims, names) if _within(tenant, reach.tenants))
     scope = claims.get(names.scope)
+    scopes = scope.split() if isinstance(scope, str) else []
     return Principal(
-        user=_user(claims.get(names.user)),
+        user=_user(claims.get(names.user), reach.user_prefix),
         tenants=tenants,
         groups=_groups(claims, names, tenants),
-        scopes=frozenset(scope.split()) if isinstance(scope, str) else frozenset(),
+        scopes=frozenset(each for each in scopes if _within(each, reach.scopes)),
     )
 
 
-def _user(subject: object) -> UserId:
+def _within(name: str, patterns: tuple[str, ...] | None) -> bool:
+    return patterns is None or any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _user(subject: object, prefix: str) -> UserId:
     if not isinstance(subject, str) or not subject:
         raise invalid_token("The token names no user.")
-    return user_id(subject)
+    return user_id(prefix + subject)
 
 
 def _tenants(claims: Mapping[str, Any], names: ClaimMap) -> Iterator[TenantId]:

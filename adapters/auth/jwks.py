@@ -1,25 +1,15 @@
 """The keys of an OpenID issuer, over the network: asked for seldom, by one at a time, and kept through its outages."""
 
 import asyncio
-import json
-import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 
+from adapters.auth.issuer import Issuer, IssuerTrouble
 from adapters.auth.keys import PublicKey, public_keys
 from domain.errors import KeysUnavailable
-
-#: https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig
-DISCOVERY = "/.well-known/openid-configuration"
-MAX_BODY = 1 << 20
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "sluice"}
-_MAX_AGE = re.compile(r"\bmax-age=(\d{1,9})\b")
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +29,11 @@ class Pace:
 
 
 class JwksCache:
-    """The keys of one issuer; ready when there is one. Give it a transport without cookies, proxies and redirects.
+    """The keys of one issuer. Give it a transport without cookies, proxies and redirects.
 
     Raises:
         ValueError: the issuer is no https address (http is for loopback only).
     """
-
-    name = "jwks"
 
     def __init__(
         self,
@@ -55,10 +43,7 @@ class JwksCache:
         clock: Callable[[], float] = time.monotonic,
         pace: Pace = Pace(),
     ) -> None:
-        if not _is_safe(issuer):
-            raise ValueError("the issuer must be an https address")
-        self._issuer = issuer
-        self._transport = transport
+        self._issuer = Issuer(issuer, transport)
         self._clock = clock
         self._pace = pace
         self._keys: tuple[PublicKey, ...] = ()
@@ -81,16 +66,21 @@ class JwksCache:
             raise _unavailable()
         return found
 
+    def trusts(self, key: PublicKey) -> bool:
+        """Whether this is a key of the issuer still; when it is time to ask, that begins meanwhile."""
+        now = self._clock()
+        if now >= self._fetched + self._pace.stale:
+            return False
+        if now >= self._fresh_until:
+            self._begin()
+        return key in self._keys
+
     async def check(self) -> str | None:
         """None where there are keys, else why there are none."""
         try:
             await self._keep_fresh()
         except KeysUnavailable:
             return f"the issuer {self._trouble or 'has not answered yet'}"
-        return None
-
-    async def flaw(self) -> str | None:
-        """Nothing: keys that are not to be had now may be soon."""
         return None
 
     async def close(self) -> None:
@@ -130,10 +120,12 @@ class JwksCache:
 
     async def _fetch(self) -> None:
         try:
-            with _issuer_errors():
-                async with asyncio.timeout(self._pace.timeout):
-                    keys, fresh = await self._published()
-        except _NoKeys as error:
+            async with asyncio.timeout(self._pace.timeout):
+                keys, fresh = await self._published()
+        except TimeoutError:
+            self._trouble = "did not answer in time"
+            return
+        except IssuerTrouble as error:
             self._trouble = error.reason
             return
         self._keys, self._trouble = keys, ""
@@ -141,69 +133,29 @@ class JwksCache:
         self._fresh_until = self._fetched + fresh
 
     async def _published(self) -> tuple[tuple[PublicKey, ...], float]:
-        configuration, _ = await self._get(self._issuer.rstrip("/") + DISCOVERY)
-        if not isinstance(configuration, dict) or configuration.get("issuer") != self._issuer:
-            raise _NoKeys("calls itself by another name")
-        address = configuration.get("jwks_uri")
-        if not isinstance(address, str) or not _is_safe(address):
-            raise _NoKeys("does not name an https address for its keys")
-        document, max_age = await self._get(address)
+        document, max_age = await self._issuer.get(await self._issuer.endpoint("jwks_uri", "its keys"))
         keys = public_keys(document)
         if not keys:
-            raise _NoKeys("publishes no usable key")
+            raise IssuerTrouble("publishes no usable key")
         return keys, min(self._pace.fresh, max_age)
 
-    async def _get(self, url: str) -> tuple[Any, float]:
-        """The JSON at ``url``, and how long its server lets it be kept, in seconds."""
-        response = await self._transport.handle_async_request(httpx.Request("GET", url, headers=_HEADERS))
-        try:
-            if response.status_code != httpx.codes.OK:
-                raise _NoKeys(f"answered with status {response.status_code}")
-            if response.headers.get("Content-Encoding", "identity") != "identity":
-                raise _NoKeys("answered in an encoding that was not asked for")
-            body = await _read(response)
-        finally:
-            await response.aclose()
-        max_age = _MAX_AGE.search(response.headers.get("Cache-Control", ""))
-        return json.loads(body), float(max_age[1]) if max_age else float("inf")
 
+class AnyKeys:
+    """The key sets of all issuers as one dependency: ready when one of them is, so that none takes the others along."""
 
-class _NoKeys(Exception):
-    """Why an attempt brought no keys: a predicate of the issuer, for its operator and for readiness."""
+    name = "jwks"
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    def __init__(self, caches: Sequence[JwksCache]) -> None:
+        self._caches = tuple(caches)
 
+    async def check(self) -> str | None:
+        reasons = await asyncio.gather(*(cache.check() for cache in self._caches))
+        return None if None in reasons else "; ".join(filter(None, reasons))
 
-async def _read(response: httpx.Response) -> bytes:
-    body = bytearray()
-    async for part in response.aiter_raw():
-        body += part
-        if len(body) > MAX_BODY:
-            raise _NoKeys("answered with too much")
-    return bytes(body)
-
-
-def _is_safe(url: str) -> bool:
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        return False
-    return bool(parsed.host) and (parsed.scheme == "https" or (parsed.scheme == "http" and parsed.host in _LOOPBACK))
+    async def flaw(self) -> str | None:
+        """Nothing: keys that are not to be had now may be soon."""
+        return None
 
 
 def _unavailable() -> KeysUnavailable:
     return KeysUnavailable("The token cannot be checked: its issuer's keys are unavailable.")
-
-
-@contextmanager
-def _issuer_errors() -> Iterator[None]:
-    try:
-        yield
-    except TimeoutError as error:
-        raise _NoKeys("did not answer in time") from error
-    except (httpx.HTTPError, OSError) as error:
-        raise _NoKeys("could not be reached") from error
-    except (ValueError, RecursionError) as error:
-        raise _NoKeys("did not answer with JSON") from error

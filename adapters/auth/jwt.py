@@ -2,9 +2,10 @@
 
 import hashlib
 import hmac
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from adapters.auth.claims import DEFAULT_RULES, ClaimRules, Verified, require_audience
@@ -17,8 +18,7 @@ from domain.tenants import Principal
 
 #: A key as long as the hash, at least. https://www.rfc-editor.org/rfc/rfc7518#section-3.2
 MIN_SECRET_BYTES = 32
-#: For so long, in seconds, a verdict is kept; a key that was taken back is refused no later.
-MAX_VERDICT_AGE = 60.0
+#: So many verdicts are kept, the newest.
 MAX_VERDICTS = 10_000
 
 
@@ -89,31 +89,29 @@ class IssuerVerifier:
 
     async def verify(self, token: Unverified) -> Verified:
         keys = await self._keys.find(token.kid, token.alg)
-        if not any(key.verifies(token.signed, token.signature) for key in keys):
+        signer = next((key for key in keys if key.verifies(token.signed, token.signature)), None)
+        if signer is None:
             raise invalid_token("The token's signature is not right.")
         require_audience(token.claims, self._audience)
-        return self._rules.judge(token.claims, self._clock())
+        return replace(self._rules.judge(token.claims, self._clock()), stands=partial(self._keys.trusts, signer))
 
 
 class Verifiers:
-    """The token verifier of the gateway: each token goes to the party that it names, and good ones are remembered.
+    """The verifier of signed tokens: each goes to the party that it names, and good ones are remembered.
 
-    A verdict is kept under the SHA-256 of the whole token until that expires, for a minute at most.
+    A verdict is kept under the SHA-256 of the whole token until that expires, or what vouched for it no longer does.
     """
 
-    def __init__(
-        self, verifiers: Sequence[Verifier], clock: Clock, *, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, verifiers: Sequence[Verifier], clock: Clock) -> None:
         self._verifiers = tuple(verifiers)
         self._clock = clock
-        self._monotonic = monotonic
-        self._verdicts: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
+        self._verdicts: OrderedDict[bytes, Verified] = OrderedDict()
 
     async def verify(self, token: str) -> Principal:
         key = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         known = self._verdicts.get(key)
-        if known is not None and self._monotonic() < known[1]:
-            return known[0]
+        if known is not None and self._clock() < known.expires and known.stands():
+            return known.principal
         verified = await self._verdict(read(token))
         self._remember(key, verified)
         return verified.principal
@@ -125,9 +123,8 @@ class Verifiers:
         raise invalid_token("The token's issuer or algorithm is not accepted here.")
 
     def _remember(self, key: bytes, verified: Verified) -> None:
-        age = min(MAX_VERDICT_AGE, verified.expires - self._clock())
         # Replaced at the end, so that the oldest comes first and goes first.
         self._verdicts.pop(key, None)
-        self._verdicts[key] = (verified.principal, self._monotonic() + age)
+        self._verdicts[key] = verified
         if len(self._verdicts) > MAX_VERDICTS:
             self._verdicts.popitem(last=False)

@@ -4,7 +4,7 @@ A key says by its type which algorithm it is for; a token's header is never aske
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from adapters.auth.compact import decode
@@ -38,11 +38,15 @@ ALGORITHMS = tuple(name for kind in KINDS.values() for name in kind.algorithms)
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A key that may verify signatures. ``kid`` is the name it was published under, if any."""
+    """A key that may verify signatures. ``kid`` is the name it was published under, if any.
+
+    Two are the same that were published with the same name, sort and ``material``, however often they were read.
+    """
 
     kid: str | None
     kind: Kind
-    key: "Key"
+    material: tuple[str, ...]
+    key: "Key" = field(compare=False)
 
     def suits(self, kid: str | None, alg: str) -> bool:
         """Whether a token with this header can be signed with it; one that names no key fits any of its sort."""
@@ -69,7 +73,8 @@ def _usable(listed: list[Any]) -> Iterator[PublicKey]:
         key = _imported(jwk, kind) if kind is not None else None
         if kind is not None and key is not None:
             kid = jwk.get("kid")
-            yield PublicKey(kid if isinstance(kid, str) else None, kind, key)
+            material = tuple(str(jwk[member]) for member in kind.members)
+            yield PublicKey(kid if isinstance(kid, str) else None, kind, material, key)
 
 
 def _kind(jwk: dict[str, Any]) -> Kind | None:

@@ -8,12 +8,15 @@ from adapters.journal.traces import trace
 from domain.facts import (
     CompletionRequested,
     Fact,
+    LeaseLost,
     ProviderAsked,
     RecordFailed,
     RequestServed,
     RunEnded,
+    RunJoined,
     RunRequeued,
     SettlementFailed,
+    StreamResumed,
     TargetChanged,
     Unexpected,
 )
@@ -46,7 +49,9 @@ _ACCESS = (
     "run_id",
     "error_code",
 )
-_ENDED = ("run_id", "tenant", "provider", "model", "seconds", "charged_tokens", "error_code", "detail")
+_RUN = ("request_id", "run_id", "tenant", "provider", "model")
+_TIMES = ("seconds", "waited_seconds", "first_token_seconds", "seconds_per_token")
+_OUTCOME = ("charged_tokens", "error_code", "detail")
 _ASKED = (
     "run_id",
     "tenant",
@@ -60,6 +65,7 @@ _ASKED = (
     "detail",
     "continued",
 )
+_JOINED = ("run_id", "tenant", "provider", "model", "how", "charged_tokens")
 
 
 def line_of(fact: Fact) -> Line:
@@ -75,32 +81,57 @@ def line_of(fact: Fact) -> Line:
             return Line("INFO", "Request served", access | {"duration_ms": round(fact.duration_ms, 3)})
         case RunEnded(status=status):
             level = "WARNING" if status == "failed" else "INFO"
-            ended = {name: getattr(fact, name) for name in _ENDED}
-            return Line(level, f"Run {status}", ended | {"seconds": round(fact.seconds, 3)})
-        case ProviderAsked(error_code=code):
+            return Line(level, f"Run {status}", _of_ended(fact))
+        case RunJoined():
+            return Line("INFO", "Run joined", {name: getattr(fact, name) for name in _JOINED})
+        case StreamResumed(run_id=run_id, tenant=tenant, after=after):
+            return Line("INFO", "Stream resumed", {"run_id": run_id, "tenant": tenant, "after": after})
+        case ProviderAsked() | TargetChanged():
+            return _of_target(fact)
+        case _:
+            return _of_trouble(fact)
+
+
+def _of_target(fact: ProviderAsked | TargetChanged) -> Line:
+    match fact:
+        case ProviderAsked(error_code=code, seconds=seconds):
+            level, message = ("DEBUG", "Provider answered") if code is None else ("WARNING", "Provider failed")
             asked = {name: getattr(fact, name) for name in _ASKED}
-            return (
-                Line("DEBUG", "Provider answered", asked) if code is None else Line("WARNING", "Provider failed", asked)
-            )
+            return Line(level, message, asked | {"seconds": round(seconds, 3)})
         case TargetChanged(provider=provider, model=model, key_id=key_id, state=state, seconds=seconds):
             level = "INFO" if state in ("closed", "probing") else "WARNING"
             fields = {"provider": provider, "model": model, "key_id": key_id, "seconds": round(seconds, 3)}
             return Line(level, f"Target {state}", fields)
+        case _:
+            assert_never(fact)
+
+
+def _of_trouble(fact: RunRequeued | LeaseLost | SettlementFailed | RecordFailed | Unexpected) -> Line:
+    match fact:
         case RunRequeued(run_id=run_id, tenant=tenant, attempt=attempt, why=why):
-            return Line(
-                "WARNING",
-                "Run requeued",
-                {"run_id": run_id, "tenant": tenant, "attempt": attempt, "why": why},
-            )
+            fields = {"run_id": run_id, "tenant": tenant, "attempt": attempt, "why": why}
+            return Line("WARNING", "Run requeued", fields)
+        case LeaseLost(run_id=run_id, tenant=tenant, attempt=attempt):
+            fields = {"run_id": run_id, "tenant": tenant, "attempt": attempt}
+            return Line("WARNING", "Run lost to another process", fields)
         case SettlementFailed(run_id=run_id, tenant=tenant, cost_tokens=cost):
-            return Line(
-                "ERROR",
-                "Settlement failed, the hold will lapse",
-                {"run_id": run_id, "tenant": tenant, "cost_tokens": cost},
-            )
+            fields = {"run_id": run_id, "tenant": tenant, "cost_tokens": cost}
+            return Line("ERROR", "Settlement failed, the hold will lapse", fields)
         case RecordFailed(run_id=run_id, tenant=tenant):
             return Line("ERROR", "The end of a run was not recorded", {"run_id": run_id, "tenant": tenant})
         case Unexpected(where=where, error=error, request_id=request_id):
             return Line("ERROR", "Unexpected error", {"where": where, "request_id": request_id, **trace(error)})
         case _:
             assert_never(fact)
+
+
+def _of_ended(fact: RunEnded) -> dict[str, object]:
+    times = {name: getattr(fact, name) for name in _TIMES}
+    usage = fact.usage
+    return {
+        **{name: getattr(fact, name) for name in _RUN},
+        **{name: None if seconds is None else round(seconds, 3) for name, seconds in times.items()},
+        "prompt_tokens": usage.prompt_tokens if usage else None,
+        "completion_tokens": usage.completion_tokens if usage else None,
+        **{name: getattr(fact, name) for name in _OUTCOME},
+    }

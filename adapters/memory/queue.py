@@ -25,6 +25,11 @@ class FairQueue:
         """The turn of the first; None where nobody waits."""
         return min(self._waiting.values(), default=None)
 
+    @property
+    def next(self) -> str | None:
+        """The run whose turn it is; of several, the oldest. None where nobody waits."""
+        return min(self._waiting, key=lambda it: (self._waiting[it], it), default=None)
+
     def join(self, run_id: str, tenant: TenantId) -> None:
         turn = max(self._now, self._last.get(tenant, 0)) + 1
         self._last[tenant] = turn
@@ -40,9 +45,9 @@ class FairQueue:
 
     def first(self) -> str | None:
         """Take the run whose turn it is; of several, the oldest."""
-        if not self._waiting:
+        run_id = self.next
+        if run_id is None:
             return None
-        run_id = min(self._waiting, key=lambda it: (self._waiting[it], it))
         self._now = self._waiting.pop(run_id)
         self._forget_if_empty()
         return run_id

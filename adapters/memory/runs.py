@@ -200,7 +200,7 @@ class MemoryRunStore:
         now = self._clock()
         overdue = sorted((due, run_id) for run_id, due in self._due[shard].items() if due <= now)
         queue = self._queues[shard]
-        return Survey(len(queue), queue.turn, tuple(run_id for _, run_id in overdue[:_FEW]))
+        return Survey(len(queue), queue.turn, tuple(run_id for _, run_id in overdue[:_FEW]), queue.next)
 
     async def attend(self, run_id: str, seconds: float) -> None:
         self._attended.put(run_id, True, seconds)

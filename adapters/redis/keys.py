@@ -115,6 +115,18 @@ def name(digest: str) -> str:
     return f"{_shard(int(digest[0], 16))}:name:{digest}"
 
 
+def api_key(digest: str) -> str:
+    """An API key, under the SHA-256 of what its owner has."""
+    if _DIGEST.fullmatch(digest) is None:
+        raise ValueError("not a digest")
+    return f"apikey:{digest}"
+
+
+def api_keys(tenant_id: TenantId) -> str:
+    """Which API keys a tenant has."""
+    return f"apikeys:{require_id(tenant_id)}"
+
+
 def channel(topic: str) -> str:
     """Where the doorbell is rung for a topic; scripts make these names, too."""
     return f"doorbell:{topic}"

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapters.redis import keys
-from adapters.redis.connection import RedisConnection, Word
+from adapters.redis.connection import RedisConnection
 from adapters.redis.keys import RunKeys, ShardKeys
+from adapters.redis.pipe import Word
 from adapters.redis.records import (
     answered_words,
     claim_of,
@@ -117,7 +118,7 @@ class RedisRunStore:
 
     async def get(self, run_id: str) -> Run | None:
         record = await self._connection.command("HGETALL", RunKeys.of(run_id).record)
-        return run_of(record) if record else None
+        return run_of(paired(record)) if record else None
 
     async def latest(self, tenant: TenantId, user: UserId, conversation: str) -> str | None:
         if not is_id(conversation):
@@ -144,8 +145,9 @@ class RedisRunStore:
     async def survey(self, shard: int) -> Survey:
         at = ShardKeys.of(shard)
         words: list[Word] = [now(self._clock), _FEW]
-        waiting, turn, overdue = await self._connection.run(script("runs/survey"), [at.ready, at.leases], words)
-        return Survey(waiting, int(turn) if turn is not None else None, tuple(run_id.decode() for run_id in overdue))
+        waiting, turn, first, overdue = await self._connection.run(script("runs/survey"), [at.ready, at.leases], words)
+        late = tuple(run_id.decode() for run_id in overdue)
+        return Survey(waiting, int(turn), late, first.decode()) if first is not None else Survey(waiting, overdue=late)
 
     async def attend(self, run_id: str, seconds: float) -> None:
         await self._connection.command("SET", RunKeys.of(run_id).attended, 1, "PX", max(milliseconds(seconds), 1))

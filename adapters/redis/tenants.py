@@ -3,128 +3,65 @@
 An operator writes documents with SET, so nobody tells us of a change: what was read is believed for a short time.
 """
 
-import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 from adapters.documents import parse_tenant, write_document
 from adapters.redis import keys
 from adapters.redis.connection import RedisConnection
+from adapters.redis.recent import Recent
 from domain.chat import JsonObject
-from domain.errors import StoreUnavailable, TenantMisconfigured
+from domain.errors import TenantMisconfigured
 from domain.ids import is_id
 from domain.tenants import Limits, Tenant, TenantId
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A document as it was when it was asked for, at ``at``: None where there was none.
+    """A document, and its tenant; without one it cannot be read."""
 
-    A document without a tenant is one that cannot be read.
-    """
-
-    document: bytes | None
+    document: bytes
     tenant: Tenant | None
-    at: float
 
 
 class RedisTenantStore:
-    """Tenants behind a small memory of what was read last.
-
-    Times are in seconds by ``monotonic``: a document is believed for ``fresh``, its absence for ``absent``, and while
-    Redis does not answer for ``stale``. The ``size`` tenants asked for last are remembered.
-    """
+    """Tenants behind a small memory of what was read last; ``memory`` is how that is bounded, as in ``Recent``."""
 
     def __init__(
-        self,
-        connection: RedisConnection,
-        *,
-        defaults: Limits,
-        monotonic: Callable[[], float],
-        fresh: float = 2.0,
-        absent: float = 0.5,
-        stale: float = 5.0,
-        size: int = 10_000,
+        self, connection: RedisConnection, *, defaults: Limits, monotonic: Callable[[], float], **memory: Any
     ) -> None:
         self._connection = connection
         self._defaults = defaults
-        self._monotonic = monotonic
-        self._fresh = fresh
-        self._absent = absent
-        self._stale = stale
-        self._size = size
-        self._reads: OrderedDict[TenantId, _Read] = OrderedDict()
-        self._flights: dict[TenantId, asyncio.Task[_Read | StoreUnavailable]] = {}
+        self._recent: Recent[_Read] = Recent(self._read, monotonic, **memory)
 
     async def get(self, tenant_id: TenantId) -> Tenant | None:
-        if not is_id(tenant_id):
+        read = await self._recent.get(tenant_id) if is_id(tenant_id) else None
+        if read is None:
             return None
-        read = self._reads.get(tenant_id)
-        if read is None or self._age(read) >= (self._absent if read.document is None else self._fresh):
-            read = await self._refreshed(tenant_id)
-        if read.tenant is None and read.document is not None:
+        if read.tenant is None:
             raise TenantMisconfigured
         return read.tenant
 
     async def put(self, tenant_id: TenantId, document: JsonObject) -> None:
         written = write_document(document)
-        read = _Read(written, parse_tenant(tenant_id, written, self._defaults), self._monotonic())
+        read = _Read(written, parse_tenant(tenant_id, written, self._defaults))
         await self._connection.command("SET", keys.tenant(tenant_id), written)
-        # A read that is under way may bring the document of before; later callers must not join it.
-        self._flights.pop(tenant_id, None)
-        self._remember(tenant_id, read)
+        self._recent.put(tenant_id, read)
 
     async def aclose(self) -> None:
         """Wait for the reads under way."""
-        await asyncio.gather(*self._flights.values())
+        await self._recent.aclose()
 
-    async def _refreshed(self, tenant_id: TenantId) -> _Read:
-        """The document as it is now; as it was read last, if that is not long ago and Redis is away."""
-        # However many ask, one task asks Redis, and who stops waiting for it takes nothing from the others.
-        outcome = await asyncio.shield(self._flights.get(tenant_id) or self._take_off(tenant_id))
-        if isinstance(outcome, _Read):
-            return outcome
-        last = self._reads.get(tenant_id)
-        if last is None or self._age(last) >= self._stale:
-            raise StoreUnavailable from outcome
-        return last
-
-    def _take_off(self, tenant_id: TenantId) -> "asyncio.Task[_Read | StoreUnavailable]":
-        flight = self._flights[tenant_id] = asyncio.ensure_future(self._fly(tenant_id))
-        return flight
-
-    async def _fly(self, tenant_id: TenantId) -> _Read | StoreUnavailable:
-        outcome = await self._read(tenant_id)
-        # Where put() was faster, this is the document of before.
-        if self._flights.get(tenant_id) is asyncio.current_task():
-            del self._flights[tenant_id]
-            if isinstance(outcome, _Read):
-                self._remember(tenant_id, outcome)
-        return outcome
-
-    async def _read(self, tenant_id: TenantId) -> _Read | StoreUnavailable:
-        asked_at = self._monotonic()
-        try:
-            document = await self._connection.command("GET", keys.tenant(tenant_id))
-        except StoreUnavailable as error:
-            return error
-        last = self._reads.get(tenant_id)
-        if last is not None and last.document == document:
-            return replace(last, at=asked_at)
-        return _Read(document, self._parsed(tenant_id, document), asked_at)
-
-    def _parsed(self, tenant_id: TenantId, document: bytes | None) -> Tenant | None:
-        try:
-            return parse_tenant(tenant_id, document, self._defaults) if document is not None else None
-        except TenantMisconfigured:
+    async def _read(self, tenant_id: TenantId, last: _Read | None) -> _Read | None:
+        document = await self._connection.command("GET", keys.tenant(tenant_id))
+        if document is None:
             return None
+        # What has not changed is not parsed again.
+        return last if last is not None and last.document == document else self._parsed(tenant_id, document)
 
-    def _remember(self, tenant_id: TenantId, read: _Read) -> None:
-        self._reads[tenant_id] = read
-        self._reads.move_to_end(tenant_id)
-        if len(self._reads) > self._size:
-            self._reads.popitem(last=False)
-
-    def _age(self, read: _Read) -> float:
-        return self._monotonic() - read.at
+    def _parsed(self, tenant_id: TenantId, document: bytes) -> _Read:
+        try:
+            return _Read(document, parse_tenant(tenant_id, document, self._defaults))
+        except TenantMisconfigured:
+            return _Read(document, None)

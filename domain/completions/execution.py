@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TypeAlias
 
-from domain.chat import ChatRequest, Completion
+from domain.chat import ChatRequest, Completion, Usage
 from domain.completions.assembly import Assembly
 from domain.completions.tail import Tail
 from domain.completions.writing import LogWriter
@@ -66,12 +66,33 @@ Stop: TypeAlias = SluiceError | Handover
 
 
 class Progress:
-    """What came of a run so far: pieces of a stream, or a whole answer at once. ``began`` is in Unix seconds."""
+    """What came of a run so far: pieces of a stream, or a whole answer at once.
+
+    ``began`` is when, ``first`` and ``last`` when the first and the latest of a stream came, in Unix seconds.
+    """
 
     def __init__(self, began: float) -> None:
         self.began = began
+        self.first: float | None = None
+        self.last = began
         self.assembly = Assembly()
         self.whole: Completion | None = None
+
+    def heard(self, now: float) -> None:
+        """Take note of when something of a stream came."""
+        if self.first is None and not self.assembly.is_empty:
+            self.first = now
+        self.last = now
+
+    @property
+    def first_token_seconds(self) -> float | None:
+        return round(max(self.first - self.began, 0.0), 6) if self.first is not None else None
+
+    def seconds_per_token(self, usage: Usage | None) -> float | None:
+        """What lay between two tokens of a stream, on average; None where there were no two."""
+        if self.first is None or usage is None or usage.completion_tokens < 2:
+            return None
+        return round(max(self.last - self.first, 0.0) / (usage.completion_tokens - 1), 6)
 
     def completion(self) -> Completion:
         return self.whole if self.whole is not None else self.assembly.completion()

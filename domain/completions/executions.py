@@ -33,6 +33,9 @@ class Executions:
     def __iter__(self) -> Iterator[Execution]:
         return iter(tuple(self._running.values()))
 
+    def __len__(self) -> int:
+        return len(self._running)
+
     def get(self, run_id: str) -> Execution | None:
         return self._running.get(run_id)
 

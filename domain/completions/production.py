@@ -22,10 +22,10 @@ from domain.errors import (
     SluiceError,
     StoreUnavailable,
 )
-from domain.facts import RecordFailed, RunEnded, RunRequeued, SettlementFailed, Unexpected
+from domain.facts import LeaseLost, RecordFailed, RunEnded, RunRequeued, SettlementFailed, Unexpected
 from domain.ledger import Settlement
 from domain.ports import Call, Clock, Journal, Ledger, Outbox, RateLimiter, RunNames, RunStore, Tokenizer
-from domain.runs import Claim, Ending, RunError, Status, Work, ended
+from domain.runs import Claim, Ending, RunError, Status, Work, ended, ulid_time
 from domain.tokens import MAX_TOKENS, TokenPolicy
 
 #: Seconds for which a settlement is tried again; then it waits in the outbox, and the answer does not wait for it.
@@ -81,6 +81,9 @@ class Production:
         finally:
             # Cancelled or not, what was produced is paid for and written down: by a task that nobody cancels.
             handover = await undisturbed(self._conclude(execution, stop))
+        if handover is Handover.LOST:
+            run = execution.job.run
+            self.journal.record(LeaseLost(run.id, run.tenant, run.attempt))
         return handover
 
     async def abandon(self, job: Job, tail: Tail, error: SluiceError) -> Handover | None:
@@ -160,6 +163,7 @@ class Production:
                     execution.answered_by(asking.target, asking.answered)
                 for chunk in chunks:
                     assembly.add(chunk)
+                execution.progress.heard(self.clock())
                 if assembly.bytes > self.limits.output_bytes:
                     raise OutputTooLarge
                 # Clients index into the choices of every chunk but those that they asked for: usage and moderation.
@@ -232,7 +236,7 @@ class Production:
             ending = replace(ending, charged=await self._settle(job, usage))
             if not await self._record(execution, ending):
                 return Handover.LOST
-        self._tell(job, ending, error, self.clock() - progress.began)
+        self._tell(execution, ending, error)
         # Nobody waits for the rest.
         await self._correct_rate(job, usage)
         await self._keep_answer(job, ending)
@@ -328,7 +332,8 @@ class Production:
             # Whoever finds the name sees for themselves what became of the run.
             return
 
-    def _tell(self, job: Job, ending: Ending, error: SluiceError | None, seconds: float) -> None:
+    def _tell(self, execution: Execution, ending: Ending, error: SluiceError | None) -> None:
+        job, progress = execution.job, execution.progress
         self.journal.record(
             RunEnded(
                 run_id=job.run.id,
@@ -336,10 +341,15 @@ class Production:
                 provider=job.run.provider,
                 model=job.run.model,
                 status=ending.status.value,
-                seconds=round(seconds, 6),
+                seconds=round(self.clock() - progress.began, 6),
                 charged_tokens=ending.charged,
                 error_code=error.code if error is not None else None,
                 detail=error.detail if isinstance(error, ProviderError) else "",
+                request_id=job.request_id,
+                usage=ending.usage,
+                first_token_seconds=progress.first_token_seconds,
+                seconds_per_token=progress.seconds_per_token(ending.usage),
+                waited_seconds=max(progress.began - ulid_time(job.run.id), 0.0) if job.run.queued else None,
             )
         )
 

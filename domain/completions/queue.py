@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from domain.completions.production import RunLimits
 from domain.errors import SluiceError
 from domain.ports import JOBS, Doorbell, RunStore
-from domain.runs import SHARDS, Claim, Survey, shard_of
+from domain.runs import SHARDS, Claim, Survey, shard_of, ulid_time
 
 #: Seconds after which a worker looks for runs of which no bell told it.
 _POLL = 1.0
@@ -42,6 +42,11 @@ class JobQueue:
     @property
     def waiting(self) -> int:
         return sum(survey.waiting for survey in self._surveys.values()) + self._joined.total()
+
+    def waited(self, now: float) -> float:
+        """For how many seconds the run has waited whose turn is next; of all shards, the longest."""
+        firsts = [ulid_time(survey.first) for survey in self._surveys.values() if survey.first is not None]
+        return max(now - min(firsts), 0.0) if firsts else 0.0
 
     def joined(self, run_id: str) -> None:
         """Take note of a run that joined from here, until somebody looks again."""

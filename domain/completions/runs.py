@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from domain.chat import ChatRequest, Completion
 from domain.completions.admission import Admission
@@ -28,7 +28,7 @@ from domain.errors import (
     TenantForbidden,
     UnknownCompletion,
 )
-from domain.facts import CompletionRequested
+from domain.facts import CompletionRequested, RunJoined
 from domain.ids import is_id
 from domain.ports import Clock, Doorbell, Entropy, Journal, RunNames, RunStore, TenantStore
 from domain.routing import Router
@@ -55,6 +55,18 @@ _BEGIN_PATIENCE = 1.0
 
 #: Seconds for which a run is asked for again that the store did not tell of.
 _FIND_PATIENCE = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Occupation:
+    """What is going on: runs that this process executes; of all processes, jobs that wait, for how many seconds the
+    next one has, and slots for them; ``settlements`` that the ledger could not be told of here."""
+
+    executing: int
+    waiting: int
+    waited_seconds: float
+    slots: int
+    settlements: int
 
 
 class CompletionRuns:
@@ -128,7 +140,20 @@ class CompletionRuns:
             raise ShuttingDown
         if self._production.outbox.is_full:
             raise OutboxFailed
-        return await self._executions.uninterrupted(self._orders.answer(caller, request, order, status))
+        started = await self._executions.uninterrupted(self._orders.answer(caller, request, order, status))
+        if started.replayed or started.cache in ("hit", "shared"):
+            self._journal.record(_joined(started))
+        return started
+
+    def occupation(self) -> Occupation:
+        """What is going on now."""
+        return Occupation(
+            executing=len(self._executions),
+            waiting=self._queue.waiting,
+            waited_seconds=self._queue.waited(self._clock()),
+            slots=self._queue.slots,
+            settlements=len(self._production.outbox.waiting()),
+        )
 
     # --- executing what was queued ----------------------------------------------------------------------------
 
@@ -299,3 +324,11 @@ class CompletionRuns:
             task.cancel()
         with suppress(asyncio.CancelledError):
             await asyncio.gather(*self._background, return_exceptions=True)
+
+
+def _joined(started: Started) -> RunJoined:
+    run = started.run
+    if started.replayed:
+        # Whoever began it has paid for it.
+        return RunJoined(run.id, run.tenant, run.provider, run.model, "replayed")
+    return RunJoined(run.id, run.tenant, run.provider, run.model, started.cache or "", run.charged or 0)

@@ -6,11 +6,12 @@ Each call has a deadline of its own, set where the adapter is built; a store tha
 from domain.ports.accounts import Ledger, Outbox, RateLimiter
 from domain.ports.providers import Call, ChatProvider, Tokenizer
 from domain.ports.runs import CANCELS, JOBS, Doorbell, Named, Ring, RunNames, RunStore
-from domain.ports.surroundings import Clock, Dependency, Entropy, Journal, TenantStore, TokenVerifier
+from domain.ports.surroundings import ApiKeyStore, Clock, Dependency, Entropy, Journal, TenantStore, TokenVerifier
 
 __all__ = [
     "CANCELS",
     "JOBS",
+    "ApiKeyStore",
     "Call",
     "ChatProvider",
     "Clock",

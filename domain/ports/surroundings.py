@@ -1,10 +1,11 @@
 """What a replica stands in: time, tenants, who vouches for callers, the journal, whatever must answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 from domain.chat import JsonObject
 from domain.facts import Fact
+from domain.keys import ApiKey
 from domain.tenants import Principal, Tenant, TenantId
 
 #: Unix seconds.
@@ -44,6 +45,47 @@ class TokenVerifier(Protocol):
         Raises:
             NotAuthenticated: expired, forged, malformed, or of another issuer or audience.
             KeysUnavailable: it may be good, but the issuer's keys cannot be had.
+        """
+        ...
+
+
+class ApiKeyStore(Protocol):
+    """API keys by their digests; nothing here can tell a key itself.
+
+    Keys that have expired are found and listed for 30 days more. Fails closed: no answer means no key.
+    """
+
+    async def add(self, key: ApiKey) -> None:
+        """Keep a key; readers in this process find it at once.
+
+        Raises:
+            StoreUnavailable: the store did not answer; the key may be there.
+        """
+        ...
+
+    async def find(self, digest: str) -> ApiKey | None:
+        """The key of this digest, None where there is none; its ``used`` becomes now, give or take a minute.
+
+        What is added is found within a second, what is removed is gone within 5, on every replica.
+
+        Raises:
+            StoreUnavailable: the store did not answer, and this key was not read in the last 5 seconds.
+        """
+        ...
+
+    async def of_tenant(self, tenant: TenantId) -> Sequence[ApiKey]:
+        """All keys of a tenant, in no order, as they are now.
+
+        Raises:
+            StoreUnavailable: the store did not answer.
+        """
+        ...
+
+    async def remove(self, tenant: TenantId, key_id: str) -> ApiKey | None:
+        """Remove a key of this tenant; readers in this process miss it at once. What it was, None for no such key.
+
+        Raises:
+            StoreUnavailable: the store did not answer. Asked again it ends what it began.
         """
         ...
 

@@ -12,7 +12,7 @@ from domain.completions.orders import Order, Started
 from domain.completions.runs import CompletionRuns
 from domain.completions.tail import Tail
 from domain.errors import CompletionCancelled, InternalError, InvalidCursor, SluiceError
-from domain.facts import Unexpected
+from domain.facts import StreamResumed, Unexpected
 from domain.ports import Journal
 from domain.runs import (
     END_PLACE,
@@ -211,6 +211,7 @@ class Answering:
             if tail.ending is not None and cursor.seq == len(tail.entries) + END_PLACE:
                 # An EventSource that has everything comes back all the same; only 204 makes it stop.
                 return HTTPResponse(b"", 204, exchange.headers())
+            self.journal.record(StreamResumed(run.id, run.tenant, cursor.seq))
             return await self._stream(request, exchange, run, tail, cursor.seq)
 
     async def _state(self, exchange: Exchange, run: Run, prefer: Preferences) -> HTTPResponse:

@@ -157,7 +157,10 @@ def _shown(path: str) -> str:
 
 
 def _add_ops(app: App, services: Services) -> None:
-    for path, endpoint in (("/healthz", services.ops.health), ("/readyz", services.ops.ready)):
+    endpoints = {"/healthz": services.ops.health, "/readyz": services.ops.ready}
+    if services.ops.tell is not None:
+        endpoints["/metrics"] = services.ops.metrics
+    for path, endpoint in endpoints.items():
 
         async def handle(request: Request, path: str = path, endpoint: Any = endpoint) -> HTTPResponse | None:
             return await services.exchanges.run(request, path, ops.MANNERS, endpoint)

@@ -46,15 +46,20 @@ def assemble(
         # It holds up the whole process for a moment, which no request should meet.
         await container.tokenizer().count(DEFAULT_VOCABULARY, ("",))
 
+    exchanges = Exchanges(journal, container.entropy())
+    measured = settings.metrics != "off"
+    if measured:
+        container.levels().open = lambda: exchanges.open
+    watching = (container.loop_lag().start,) if measured else ()
     services = Services(
         group=GroupSurface(*parts),
         tenant=TenantSurface(*parts),
         provider=ProviderSurface(*parts),
-        ops=Ops(dependencies),
+        ops=Ops(dependencies, container.exposition().tell if measured else None),
         runs=runs,
         registry=planner.registry,
-        exchanges=Exchanges(journal, container.entropy()),
-        start=(*((before,) if before is not None else ()), require_fit, load_vocabulary, runs.work),
+        exchanges=exchanges,
+        start=(*((before,) if before is not None else ()), require_fit, load_vocabulary, *watching, runs.work),
         stop=tuple(container.closers()),
     )
     http = HttpSettings(

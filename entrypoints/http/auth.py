@@ -5,28 +5,32 @@ import re
 from sanic import Request
 
 from domain.completions.callers import Authenticate
-from domain.errors import NotAuthenticated
+from domain.errors import AmbiguousToken, NotAuthenticated
 from domain.ports import TokenVerifier
+from domain.scopes import CHAT, READ, require_scope
 from domain.tenants import Principal
 
+_READING = frozenset({"GET", "HEAD"})
 _BEARER = re.compile(r"bearer ([A-Za-z0-9._~+/=-]{1,8192})", re.IGNORECASE)
+#: Two headers that somebody on the way has joined.
+_JOINED = re.compile(r"bearer [^,]*,\s*bearer ", re.IGNORECASE)
 
 
 def bearer_token(request: Request) -> str | None:
     """The token in the Authorization header, None where there is no such header.
 
     Raises:
-        NotAuthenticated: the header is there twice, or is not ``Bearer <token>``.
+        AmbiguousToken: the header is there twice.
+        NotAuthenticated: it is not ``Bearer <token>``.
     """
     values = request.headers.getall("authorization", [])
     if not values:
         return None
-    match = _BEARER.fullmatch(values[0]) if len(values) == 1 else None
+    match = _BEARER.fullmatch(values[0])
+    if len(values) > 1 or (match is None and _JOINED.match(values[0])):
+        raise AmbiguousToken
     if match is None:
-        raise NotAuthenticated(
-            "The Authorization header must be 'Bearer' and one token.",
-            reason="invalid_request" if len(values) > 1 else "invalid_token",
-        )
+        raise NotAuthenticated("The Authorization header must be 'Bearer' and one token.", reason="invalid_token")
     return match[1]
 
 
@@ -40,7 +44,9 @@ def authentication(request: Request, verifier: TokenVerifier) -> Authenticate:
                 "You didn't provide an API key. You need to provide your API key in an Authorization header using "
                 "Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
             )
-        return await verifier.verify(token)
+        principal = await verifier.verify(token)
+        require_scope(principal, READ if request.method in _READING else CHAT)
+        return principal
 
     return authenticate
 

@@ -9,7 +9,9 @@ import orjson
 
 from domain.chat import JsonObject
 from domain.errors import (
+    AmbiguousToken,
     DailyTokensSpent,
+    InsufficientScope,
     InsufficientTokens,
     Kind,
     NotAuthenticated,
@@ -122,7 +124,7 @@ def _type_of(error: SluiceError) -> str:
 def _headers_of(error: SluiceError) -> dict[str, str]:
     if isinstance(error, HttpRefusal):
         return error.headers
-    if isinstance(error, NotAuthenticated):
+    if isinstance(error, NotAuthenticated | AmbiguousToken | InsufficientScope):
         return {"WWW-Authenticate": _challenge(error)}
     if isinstance(error, RateLimited):
         return {**rate_limit_headers(error.verdict), **_retry(error.verdict.retry_after)}
@@ -136,12 +138,13 @@ def _headers_of(error: SluiceError) -> dict[str, str]:
     return _retry(after) if after is not None else {}
 
 
-def _challenge(error: NotAuthenticated) -> str:
+def _challenge(error: NotAuthenticated | AmbiguousToken | InsufficientScope) -> str:
     """RFC 6750, section 3: a request without credentials is told no error code."""
     challenge = 'Bearer realm="sluice"'
     if error.reason is None:
         return challenge
-    return f'{challenge}, error="{error.reason}", error_description="{error.message}"'
+    told = f'{challenge}, error="{error.reason}", error_description="{error.message}"'
+    return f'{told}, scope="{error.scope}"' if isinstance(error, InsufficientScope) else told
 
 
 def _retry(seconds: float) -> dict[str, str]:

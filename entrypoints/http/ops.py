@@ -1,8 +1,9 @@
-"""Liveness and readiness, for whoever restarts replicas and routes to them."""
+"""Liveness and readiness, for whoever restarts replicas and routes to them; numbers, for whoever watches them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import orjson
 from sanic import HTTPResponse, Request
@@ -13,15 +14,19 @@ from entrypoints.http.exchange import JSON, Exchange
 
 MANNERS = Manners(Dialect.OPENAI)
 
+#: Tells the numbers in a form that an Accept header takes, and its content type.
+TellMetrics: TypeAlias = Callable[[str], Awaitable[tuple[bytes, str]]]
+
 
 @dataclass(slots=True)
 class Ops:
-    """``/healthz`` says that the process answers; ``/readyz`` that what it depends on does, too.
+    """``/healthz`` says that the process answers; ``/readyz`` that what it depends on does, too; ``/metrics`` the rest.
 
-    ``check_seconds`` bounds each dependency's answer.
+    ``check_seconds`` bounds each dependency's answer. Without ``tell`` there are no metrics.
     """
 
     dependencies: Sequence[Dependency]
+    tell: TellMetrics | None = None
     check_seconds: float = 2.0
     draining: bool = field(default=False)
 
@@ -35,6 +40,11 @@ class Ops:
             checks["drain"] = "shutting down"
         ready = not self.draining and not any(reasons)
         return _told(exchange, 200 if ready else 503, {"status": "ready" if ready else "not ready", "checks": checks})
+
+    async def metrics(self, request: Request, exchange: Exchange) -> HTTPResponse:
+        assert self.tell is not None  # noqa: S101 - without it there is no route
+        body, content_type = await self.tell(request.headers.get("accept", ""))
+        return HTTPResponse(body, 200, {**exchange.headers(), "Cache-Control": "no-store"}, content_type)
 
     async def _check(self, dependency: Dependency) -> str | None:
         try:

@@ -8,6 +8,7 @@ SECRET = "a secret that only the tests know, 32 bytes and more"
 ROUTES = {
     ("GET", "/healthz"),
     ("GET", "/readyz"),
+    ("GET", "/metrics"),
     ("POST", "/v1/chat/completions"),
     ("GET", "/v1/chat/completions/<run_id:str>"),
     ("POST", "/v1/chat/completions/<run_id:str>/cancel"),

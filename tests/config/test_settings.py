@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from config.settings import PREFIX, Settings, SettingsError, read_settings
+from config.strength import weakness
 
 SECRET = "a secret of thirty-two bytes or so, made up"
 
@@ -89,6 +92,29 @@ def test_an_unknown_name_in_the_file_is_an_error_too(tmp_path: Path) -> None:
 def test_a_short_secret_is_refused() -> None:
     with pytest.raises(SettingsError, match="SLUICE_JWT_SECRET: must have 32 bytes at least"):
         read_settings({"SLUICE_JWT_SECRET": "x" * 31})
+
+
+@pytest.mark.parametrize(
+    ("secret", "sentence"),
+    [
+        ("", "must not be empty"),
+        ("change-me-change-me-change-me-change-me", "is a placeholder"),
+        ("Your_Secret_Here_0123456789abcdefghijkl", "is a placeholder"),
+        ("x" * 64, "is a pattern"),
+        ("0123456789" * 4, "is a pattern"),
+        ("abcdefg" + "a" * 40, "is a pattern"),
+    ],
+)
+def test_a_secret_that_anybody_could_guess_is_refused(secret: str, sentence: str) -> None:
+    with pytest.raises(SettingsError, match=f"SLUICE_JWT_SECRET: {sentence}"):
+        read_settings({"SLUICE_JWT_SECRET": secret})
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_a_random_secret_is_taken(secret: bytes) -> None:
+    assume(len(set(secret)) >= 8)
+
+    assert weakness(secret) is None
 
 
 def test_an_issuer_needs_an_audience() -> None:

@@ -12,7 +12,8 @@ from adapters.redis.connection import RedisConnection
 from adapters.redis.doorbell import RedisDoorbell
 from domain.errors import StoreUnavailable
 from tests.contracts.backends import Backend, connected, eventually
-from tests.redis_server import RedisServer, free_port, redis_cluster, redis_sentinel, redis_server, wait_until
+from tests.ports import free_port
+from tests.redis_server import RedisServer, redis_cluster, redis_sentinel, redis_server, wait_until
 
 pytestmark = pytest.mark.anyio
 

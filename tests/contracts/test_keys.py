@@ -25,6 +25,8 @@ def test_keys_have_the_names_that_operators_know() -> None:
         account.history,
         account.closed("job-1"),
         account.operation("op-1"),
+        keys.api_key("d" * 64),
+        keys.api_keys("acme"),
         keys.meter("acme", "rpm"),
         keys.meter("acme", "user:staff:u@1:rpm"),
     ]
@@ -36,6 +38,8 @@ def test_keys_have_the_names_that_operators_know() -> None:
         "{tokens:acme:staff:u@1}:ledger",
         "{tokens:acme:staff:u@1}:closed:job-1",
         "{tokens:acme:staff:u@1}:operation:op-1",
+        f"apikey:{'d' * 64}",
+        "apikeys:acme",
         "ratelimit:{acme}:rpm",
         "ratelimit:{acme}:user:staff:u@1:rpm",
     ]
@@ -81,6 +85,8 @@ def test_what_is_no_id_enters_no_key(text: str) -> None:
         lambda: AccountKeys.of(Account("acme", "staff", "alice")).closed(text),
         lambda: AccountKeys.of(Account("acme", "staff", "alice")).operation(text),
         lambda: keys.balances(text),
+        lambda: keys.api_keys(text),
+        lambda: keys.api_key(text),
         lambda: keys.conversation(text, "alice", "conv-1"),
         lambda: keys.conversation("acme", text, "conv-1"),
         lambda: keys.conversation("acme", "alice", text),

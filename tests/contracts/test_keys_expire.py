@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from adapters.redis import keys
+from adapters.redis.apikeys import KEPT_EXPIRED, RedisApiKeyStore
 from adapters.redis.connection import RedisConnection
 from adapters.redis.keys import AccountKeys, RunKeys, ShardKeys
 from adapters.redis.ledger import RedisLedger
@@ -12,6 +14,7 @@ from adapters.redis.names import RedisRunNames
 from adapters.redis.rate import RedisRateLimiter
 from adapters.redis.runs import RedisRunStore
 from adapters.redis.tenants import RedisTenantStore
+from domain.keys import ApiKey
 from domain.ledger import Account
 from domain.ports import Named
 from domain.rate import Allowance, Charge, Slot
@@ -27,6 +30,8 @@ SECOND, MINUTE, DAY = 1_000, 60_000, 86_400_000
 
 ALICE = Account("acme", "staff", "alice")
 NOBODY = Account("acme", "anonymous", "anonymous-1")
+LASTING = ApiKey("key-1", "a" * 64, "sk-sluice-abcdef", "acme", "staff", "alice", "CI", 1_800_000_000)
+EXPIRING = replace(LASTING, id="key-2", digest="b" * 64, expires=int(time.time()) + 60)
 PLACE = Slot("runs", 2, "run-1", 30.0)
 
 
@@ -34,7 +39,7 @@ def about(milliseconds: int) -> object:
     return pytest.approx(milliseconds, abs=5 * SECOND)
 
 
-async def test_only_documents_and_lasting_accounts_are_for_good(
+async def test_only_documents_lasting_accounts_and_keys_that_do_not_expire_are_for_good(
     connection: RedisConnection, backend: Backend, clock: FrozenClock
 ) -> None:
     await _use_everything(connection, clock)
@@ -42,7 +47,18 @@ async def test_only_documents_and_lasting_accounts_are_for_good(
     for_good = {key for key, milliseconds in backend.lifetimes().items() if milliseconds == -1}
 
     at = AccountKeys.of(ALICE)
-    assert for_good == {"tenant:acme", at.balance, at.holds, at.history}
+    documents = {"tenant:acme", "apikeys:acme", keys.api_key(LASTING.digest)}
+    assert for_good == documents | {at.balance, at.holds, at.history}
+
+
+async def test_an_api_key_lasts_a_month_longer_than_it_is_good(
+    connection: RedisConnection, backend: Backend, clock: FrozenClock
+) -> None:
+    key = replace(EXPIRING, expires=int(time.time()) + 60)
+
+    await RedisApiKeyStore(connection, monotonic=clock).add(key)
+
+    assert backend.lifetimes()[keys.api_key(key.digest)] == about(MINUTE + KEPT_EXPIRED * SECOND)
 
 
 async def _use_everything(connection: RedisConnection, clock: FrozenClock) -> None:
@@ -65,6 +81,11 @@ async def _use_everything(connection: RedisConnection, clock: FrozenClock) -> No
         await limiter.correct("acme", replace(charge, meter=f"other:{cost}", cost=2), time.time())
         await limiter.correct("acme", replace(charge, meter=f"other:{cost}", cost=cost), time.time())
     await _use_runs(runs)
+    api_keys = RedisApiKeyStore(connection, monotonic=clock)
+    for key in (LASTING, EXPIRING):
+        await api_keys.add(key)
+        clock.advance(2.0)
+        await api_keys.find(key.digest)
     names = RedisRunNames(connection)
     await names.adopt("a" * 64, Named(new_run().id, "f"), 60)
     await names.adopt("b" * 64, Named("r", "f"), 60)

@@ -1,6 +1,7 @@
 """Outages: who asks a Redis that is away is told so in time, and is served again when it is back."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -8,12 +9,14 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from adapters.redis.apikeys import RedisApiKeyStore
 from adapters.redis.connection import RedisConnection
 from adapters.redis.ledger import RedisLedger
 from adapters.redis.names import RedisRunNames
 from adapters.redis.rate import RedisRateLimiter
 from adapters.redis.runs import RedisRunStore
 from adapters.redis.tenants import RedisTenantStore
+from domain.keys import ApiKey
 from domain.ledger import Account, Hold
 from domain.ports import Clock, Named
 from domain.rate import Allowance, Charge, Slot
@@ -33,6 +36,7 @@ on_both = pytest.mark.parametrize("backend", ["redis", "cluster"], indirect=True
 ALICE, BOB = Account("acme", "staff", "alice"), Account("acme", "staff", "bob")
 REQUEST = Charge("rpm", "requests", Allowance(100), 1)
 PLACE = Slot("runs", 1, "run-1", 30.0)
+API_KEY = ApiKey("key-1", "d" * 64, "sk-sluice-abcdef", "acme", "staff", "alice", "CI", 1_800_000_000)
 #: The deadline in service is half a second; the rest is for a busy machine.
 IN_TIME = 3.0
 
@@ -46,13 +50,15 @@ class Stores:
     limiter: RedisRateLimiter
     runs: RedisRunStore
     names: RedisRunNames
+    api_keys: RedisApiKeyStore
 
     @classmethod
     def of(cls, connection: RedisConnection, clock: Clock | None = None) -> "Stores":
         tenants = RedisTenantStore(connection, defaults=Limits(), monotonic=FrozenClock(), fresh=0, absent=0, stale=0)
         ledger, limiter = RedisLedger(connection), RedisRateLimiter(connection)
         runs = RedisRunStore(connection, lease=LEASE, clock=clock)
-        return cls(tenants, ledger, limiter, runs, RedisRunNames(connection))
+        api_keys = RedisApiKeyStore(connection, monotonic=FrozenClock())
+        return cls(tenants, ledger, limiter, runs, RedisRunNames(connection), api_keys)
 
     def hold(self, hold_id: str = "h1") -> Awaitable[Hold]:
         return self.ledger.hold(ALICE, hold_id, wanted=10, least=1, initial=100, seconds=60, lasting=True)
@@ -95,6 +101,11 @@ class Stores:
             "runs.attended": lambda: self.runs.attended(run.id),
             "runs.enlist": lambda: self.runs.enlist("w1", 2, 5.0),
             "names.adopt": lambda: self.names.adopt("a" * 64, Named(run.id, "f"), 60.0),
+            "api_keys.add": lambda: self.api_keys.add(API_KEY),
+            # One that was looked for a moment ago would be remembered.
+            "api_keys.find": lambda: self.api_keys.find(secrets.token_hex(32)),
+            "api_keys.of_tenant": lambda: self.api_keys.of_tenant("acme"),
+            "api_keys.remove": lambda: self.api_keys.remove("acme", "key-2"),
             "names.keep": lambda: self.names.keep("a" * 64, run.id, 60.0),
         }
 

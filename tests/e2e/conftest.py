@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -11,6 +12,7 @@ import pytest
 from adapters.auth.mint import mint
 from tests.gateway import SECRET, GatewayProcess
 from tests.llama.process import LlamaProcess
+from tests.nursery import Nursery
 from tests.provider.process import ProviderProcess
 from tests.redis_server import RedisCluster, RedisServer, redis_cluster, redis_server
 
@@ -26,6 +28,8 @@ TENANT = "acme"
 USER = "u1"
 
 Start: TypeAlias = Callable[..., GatewayProcess]
+#: Sets up a stage on a server or a cluster, as the body of a fixture.
+Staging: TypeAlias = "Callable[[RedisServer | RedisCluster], Iterator[Stage]]"
 #: Notes a line that is printed at the end of the whole test run.
 Figure: TypeAlias = Callable[[str], None]
 
@@ -84,13 +88,14 @@ def fresh_state(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture
-def start(tmp_path: Path, redis: RedisServer, provider: ProviderProcess) -> Iterator[Start]:
+def start(tmp_path: Path, redis: RedisServer, provider: ProviderProcess, nursery: Nursery) -> Iterator[Start]:
     """Starts replicas on the test's Redis, with the scripted provider as ``openai``; they end with the test."""
     running: list[GatewayProcess] = []
     providers = tmp_path / "providers.toml"
 
+    providers.write_text(f'[openai]\nbase_url = "{provider.base_url}"\nmodels = "any"\n')
+
     def start(**variables: str) -> GatewayProcess:
-        providers.write_text(f'[openai]\nbase_url = "{provider.base_url}"\nmodels = "any"\n')
         environment = {
             "SLUICE_REDIS_URL": redis.url,
             # A busy machine is not to be taken for an outage.
@@ -100,7 +105,8 @@ def start(tmp_path: Path, redis: RedisServer, provider: ProviderProcess) -> Iter
             "SLUICE_LOG_LEVEL": "debug",
             **variables,
         }
-        gateway = GatewayProcess.start(tmp_path / f"gateway-{len(running)}.log", environment)
+        log_file = tmp_path / f"gateway-{len(running)}.log"
+        gateway = GatewayProcess.start(log_file, environment, nursery=nursery)
         running.append(gateway)
         return gateway
 
@@ -125,19 +131,39 @@ async def partings() -> AsyncIterator[None]:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, redis: RedisServer, provider: ProviderProcess) -> "Iterator[Stage]":
-    """An empty Redis, on which a test starts what it needs."""
+def staging(tmp_path: Path, provider: ProviderProcess, nursery: Nursery) -> Staging:
+    """Sets up a stage on a server or a cluster."""
     from tests.e2e.stage import staged
 
-    yield from staged(tmp_path, redis, provider)
+    return partial(staged, tmp_path, provider, nursery)
+
+
+@pytest.fixture
+def stage(redis: RedisServer, staging: Staging) -> "Iterator[Stage]":
+    """An empty Redis, on which a test starts what it needs."""
+    yield from staging(redis)
 
 
 @pytest.fixture(params=["redis", "cluster"])
-def either_stage(request: pytest.FixtureRequest, tmp_path: Path, provider: ProviderProcess) -> "Iterator[Stage]":
+def either_stage(request: pytest.FixtureRequest, staging: Staging) -> "Iterator[Stage]":
     """The same on one Redis, and on a cluster of three."""
-    from tests.e2e.stage import staged
+    yield from staging(request.getfixturevalue(request.param))
 
-    yield from staged(tmp_path, request.getfixturevalue(request.param), provider)
+
+@pytest.fixture
+def lasting(tmp_path: Path, staging: Staging) -> "Iterator[Stage]":
+    """A stage on a Redis that writes down each command before it answers."""
+    (tmp_path / "data").mkdir()
+    with redis_server(tmp_path / "data", append_only=True) as server:
+        yield from staging(server)
+
+
+@pytest.fixture
+def saving(tmp_path: Path, staging: Staging) -> "Iterator[Stage]":
+    """A stage on a Redis that keeps what it has when it is told to, and no more."""
+    (tmp_path / "data").mkdir()
+    with redis_server(tmp_path / "data") as server:
+        yield from staging(server)
 
 
 def set_up_tenant(redis: RedisServer, **changes: Any) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 from adapters.redis.keys import RunKeys
 from tests.e2e.conftest import KEY_CANARY, TENANT, USER, require_silence
 from tests.gateway import SECRET, GatewayProcess
+from tests.nursery import Nursery
 from tests.provider.process import ProviderProcess
 from tests.redis_server import RedisCluster, RedisServer
 
 BALANCE = 1_000_000
 #: What the tests wait for is over sooner; the defaults have a test of their own.
 BRIEF = {"SLUICE_LEASE_SECONDS": "2"}
+PROVIDERS = "providers.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +99,23 @@ class Stage:
     folder: Path
     store: Store
     provider: ProviderProcess
+    nursery: Nursery
     running: list[GatewayProcess] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=count)
 
     def serve(self, command: str = "serve", **variables: str) -> GatewayProcess:
         """One more process, with these settings beside brief leases."""
-        providers = self.folder / "providers.toml"
-        providers.write_text(f'[openai]\nbase_url = "{self.provider.base_url}"\nmodels = "any"\n')
         environment = {
             "SLUICE_REDIS_URL": self.store.url,
             # A busy machine is not to be taken for an outage.
             "SLUICE_REDIS_SECONDS": "1",
             "SLUICE_JWT_SECRET": SECRET,
-            "SLUICE_PROVIDERS": str(providers),
+            "SLUICE_PROVIDERS": str(self.folder / PROVIDERS),
             **BRIEF,
             **variables,
         }
         log_file = self.folder / f"{command}-{next(self.numbers)}.log"
-        process = GatewayProcess.start(log_file, environment, command=command)
+        process = GatewayProcess.start(log_file, environment, command=command, nursery=self.nursery)
         self.running.append(process)
         return process
 
@@ -136,11 +137,15 @@ class Stage:
         assert set(statuses) <= {0}, f"did not end when asked to: {[process.log_file for process in left]}, {statuses}"
 
 
-def staged(folder: Path, server: RedisServer | RedisCluster, provider: ProviderProcess) -> Iterator[Stage]:
+def staged(
+    folder: Path, provider: ProviderProcess, nursery: Nursery, server: RedisServer | RedisCluster
+) -> Iterator[Stage]:
     """The body of a fixture: an empty store, a provider that has forgotten everything, and nothing left behind."""
     store = Store(server)
     store.empty()
     provider.reset()
-    stage = Stage(folder, store, provider)
+    # Not anew with each process: another one may just be reading it.
+    (folder / PROVIDERS).write_text(f'[openai]\nbase_url = "{provider.base_url}"\nmodels = "any"\n')
+    stage = Stage(folder, store, provider, nursery)
     yield stage
     stage.strike()

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,24 +12,15 @@ import pytest
 from tests.e2e.accounts import require_clean_audit
 from tests.e2e.client import Answer, complete, fetch, normal
 from tests.e2e.conftest import Figure
-from tests.e2e.stage import Stage, staged
+from tests.e2e.stage import Stage
 from tests.gateway import GatewayProcess
-from tests.provider.process import ProviderProcess
-from tests.redis_server import RedisServer, redis_server, wait_until
+from tests.redis_server import RedisServer, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.usefixtures("partings")]
 
 DARK = 30.0
 #: The longest that anybody may wait for an answer, and for readiness, in seconds.
 PATIENCE = 1.0
-
-
-@pytest.fixture
-def lasting(tmp_path: Path, provider: ProviderProcess) -> Iterator[Stage]:
-    """A stage on a Redis that writes down each command before it answers."""
-    (tmp_path / "data").mkdir()
-    with redis_server(tmp_path / "data", append_only=True) as server:
-        yield from staged(tmp_path, server, provider)
 
 
 @dataclass(slots=True)

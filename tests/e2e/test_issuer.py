@@ -25,7 +25,7 @@ async def issuer() -> AsyncIterator[FakeIssuer]:
 
 @pytest.fixture
 async def gateway(start: Start, issuer: FakeIssuer) -> GatewayProcess:
-    issued = {"SLUICE_JWT_SECRET": "", "SLUICE_JWT_ISSUER": issuer.address, "SLUICE_JWT_AUDIENCE": AUDIENCE}
+    issued = {"SLUICE_JWT_ISSUER": issuer.address, "SLUICE_JWT_AUDIENCE": AUDIENCE}
     return await asyncio.to_thread(start, **issued)
 
 

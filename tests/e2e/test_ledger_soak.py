@@ -9,7 +9,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,10 +26,9 @@ from tests.e2e.accounts import histories, require_clean_audit
 from tests.e2e.client import Answer, ask
 from tests.e2e.conftest import TENANT, Figure, token
 from tests.e2e.meddler import Fate, Judge, Meddler, meddling
-from tests.e2e.stage import Stage, staged
+from tests.e2e.stage import Stage
 from tests.gateway import GatewayProcess
-from tests.provider.process import ProviderProcess
-from tests.redis_server import RedisServer, redis_server, wait_until
+from tests.redis_server import RedisServer, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.usefixtures("partings")]
 
@@ -38,8 +37,10 @@ SECONDS = float(os.environ.get("SOAK_SECONDS", "60"))
 USERS = max(10, int(SECONDS / 4))
 GRANT = 1_000_000
 CLIENTS = 10
-#: Seconds between two kills of a replica, if the last one is up again; and between two faults of Redis.
+#: Seconds between two kills of a replica, and between two faults of Redis.
 KILL, FAULT = 0.4, 7.0
+#: Replicas, and how many of them may be starting while the others answer.
+REPLICAS, SPARE = 8, 6
 #: No hold is open for longer: of a run that waits in the queue, and was never heard of.
 LONGEST_HOLD = HOLD_SECONDS + 600.0 + 5.0
 
@@ -57,10 +58,13 @@ class Note:
 
 @dataclass(slots=True)
 class Soak:
-    """What goes on: the replicas that are up, what clients noted, how often what happened."""
+    """What goes on: the replicas that are up, the oldest first; what clients noted; how often what happened."""
 
     stage: Stage
-    until: float
+    ways: Sequence[Meddler]
+    settings: Mapping[str, str]
+    until: float = field(default_factory=lambda: time.monotonic() + SECONDS)
+    spare: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SPARE))
     replicas: dict[int, GatewayProcess] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     told: Counter[str] = field(default_factory=Counter)
@@ -69,16 +73,13 @@ class Soak:
     def is_over(self) -> bool:
         return time.monotonic() > self.until
 
+    async def start(self, place: int) -> None:
+        """A replica that reaches Redis by one of the two ways, in a place that is free."""
+        way = self.ways[place % len(self.ways)]
+        self.replicas[place] = await asyncio.to_thread(self.stage.serve, SLUICE_REDIS_URL=way.url, **self.settings)
+
     def replica(self, dice: random.Random) -> GatewayProcess:
         return dice.choice(list(self.replicas.values()))
-
-
-@pytest.fixture
-def lasting(tmp_path: Path, provider: ProviderProcess) -> Iterator[Stage]:
-    """A stage on a Redis that writes down each command before it answers."""
-    (tmp_path / "data").mkdir()
-    with redis_server(tmp_path / "data", append_only=True) as server:
-        yield from staged(tmp_path, server, provider)
 
 
 def losing(seed: int) -> Judge:
@@ -96,22 +97,32 @@ def losing(seed: int) -> Judge:
 # --- faults -----------------------------------------------------------------------------------------------------------
 
 
-async def keep_killing(soak: Soak, ways: Sequence[Meddler], settings: Mapping[str, str]) -> None:
-    """One replica after the other is killed and started again."""
-    while not soak.is_over:
-        for number, way in enumerate(ways):
-            began = time.monotonic()
+async def keep_killing(soak: Soak) -> None:
+    """Again and again the replica that has lived longest is killed, and another one started in its place."""
+    due = time.monotonic()
+    async with asyncio.TaskGroup() as starts:
+        while not soak.is_over:
+            due += KILL
+            await asyncio.sleep(due - time.monotonic())
+            await soak.spare.acquire()
+            place = next(iter(soak.replicas))
             # Its clients find out.
-            soak.replicas[number].kill()
+            soak.replicas.pop(place).kill()
             soak.told["replicas killed"] += 1
-            soak.replicas[number] = await asyncio.to_thread(soak.stage.serve, SLUICE_REDIS_URL=way.url, **settings)
-            await asyncio.sleep(max(0.0, KILL - (time.monotonic() - began)))
+            starts.create_task(replace(soak, place))
+
+
+async def replace(soak: Soak, place: int) -> None:
+    await soak.start(place)
+    soak.spare.release()
 
 
 async def keep_faulting(soak: Soak, server: RedisServer) -> None:
     """Redis is killed and started from its file, or frozen, in turns."""
-    while time.monotonic() + FAULT < soak.until:
-        await asyncio.sleep(FAULT)
+    due = time.monotonic() + FAULT
+    while due < soak.until:
+        await asyncio.sleep(due - time.monotonic())
+        due += FAULT
         if soak.told["Redis killed"] > soak.told["Redis frozen"]:
             soak.told["Redis frozen"] += 1
             server.freeze()
@@ -280,12 +291,11 @@ async def test_everything_dies_again_and_again_and_the_books_balance(
     with meddling(server) as one, meddling(server) as other, meddling(server) as naive_way:
         for number, way in enumerate((one, other, naive_way)):
             way.meddle(losing(number))
-        soak = Soak(lasting, time.monotonic() + SECONDS)
-        for number, way in enumerate((one, other)):
-            soak.replicas[number] = await asyncio.to_thread(lasting.serve, SLUICE_REDIS_URL=way.url, **settings)
+        soak = Soak(lasting, (one, other), settings)
+        await asyncio.gather(*(soak.start(place) for place in range(REPLICAS)))
         naively = asyncio.ensure_future(keep_spending_naively(soak, naive_way.url))
         await asyncio.gather(
-            keep_killing(soak, (one, other), settings),
+            keep_killing(soak),
             keep_faulting(soak, server),
             *(keep_spending(soak, seed) for seed in range(CLIENTS)),
         )
@@ -326,6 +336,7 @@ def require_balanced(stage: Stage, soak: Soak, books: Mapping[Account, Sequence[
         f"{len(books)} accounts: {granted} granted = {available} available + {spent} spent; {len(soak.notes)} answers "
         f"seen to their end, each settled once at its cost; {lapsed} holds lapsed, none is open"
     )
+    assert soak.told["replicas killed"] >= SECONDS / (2 * KILL)
     assert soak.told["Redis killed"] >= SECONDS // (3 * FAULT)
     assert len(soak.notes) > SECONDS
     assert all(entries[-1].held == 0 for entries in books.values())

@@ -3,38 +3,19 @@
 import asyncio
 import re
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.e2e.client import Answer, complete, enqueue, fetch, follow, normal
 from tests.e2e.conftest import Figure
 from tests.e2e.meddler import Fate, meddling
-from tests.e2e.stage import Stage, staged
+from tests.e2e.stage import Stage
 from tests.gateway import GatewayProcess
-from tests.provider.process import ProviderProcess
-from tests.redis_server import RedisServer, redis_server, wait_until
+from tests.redis_server import RedisServer, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.usefixtures("partings")]
 
 MODEL = "words-n150-i20"
-
-
-@pytest.fixture
-def lasting(tmp_path: Path, provider: ProviderProcess) -> Iterator[Stage]:
-    """A stage on a Redis that writes down each command before it answers."""
-    (tmp_path / "data").mkdir()
-    with redis_server(tmp_path / "data", append_only=True) as server:
-        yield from staged(tmp_path, server, provider)
-
-
-@pytest.fixture
-def saving(tmp_path: Path, provider: ProviderProcess) -> Iterator[Stage]:
-    """A stage on a Redis that keeps what it has when it is told to, and no more."""
-    (tmp_path / "data").mkdir()
-    with redis_server(tmp_path / "data") as server:
-        yield from staged(tmp_path, server, provider)
 
 
 def server_of(stage: Stage) -> RedisServer:

@@ -11,6 +11,7 @@ from openai import AsyncOpenAI, OpenAI
 from tests.e2e.conftest import PROMPT_CANARY, require_silence, token
 from tests.gateway import SECRET, GatewayProcess
 from tests.llama.process import LlamaProcess
+from tests.nursery import Nursery
 from tests.redis_server import RedisServer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -21,7 +22,7 @@ MESSAGES = [{"role": "user", "content": f"Say something about {PROMPT_CANARY}"}]
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, redis: RedisServer, llama: LlamaProcess) -> Iterator[GatewayProcess]:
+def gateway(tmp_path: Path, redis: RedisServer, llama: LlamaProcess, nursery: Nursery) -> Iterator[GatewayProcess]:
     document = {
         "groups": {"anonymous": {"initial_tokens": 10_000}, "staff": {"initial_tokens": 100_000}},
         "default": "upstream",
@@ -34,7 +35,7 @@ def gateway(tmp_path: Path, redis: RedisServer, llama: LlamaProcess) -> Iterator
         "SLUICE_UPSTREAM": llama.base_url,
         "SLUICE_LOG_LEVEL": "debug",
     }
-    with GatewayProcess.start(tmp_path / "gateway.log", environment) as running:
+    with GatewayProcess.start(tmp_path / "gateway.log", environment, nursery=nursery) as running:
         yield running
     require_silence(running.log)
 

@@ -150,13 +150,54 @@ async def test_an_authorization_that_is_not_one_bearer_token_is_invalid(
     )
 
 
-async def test_two_authorizations_are_an_invalid_request(member: Member) -> None:
-    twice = [("Authorization", f"Bearer {member.token}")] * 2
+@pytest.mark.parametrize("surface", SURFACES, ids=str)
+@pytest.mark.parametrize("joined", [False, True], ids=["two headers", "one that was joined"])
+async def test_two_tokens_are_an_invalid_request(member: Member, surface: Surface, joined: bool) -> None:
+    one = f"Bearer {member.token}"
+    given = [("Authorization", f"{one}, {one}")] if joined else [("Authorization", one)] * 2
+    headers = [("X-Tenant-Id", member.tenant), *given]
 
-    answer = await member.replica.client.post(TENANT.path(member.tenant), json={}, headers=twice)
+    answer = await member.replica.client.post(surface.path(member.tenant), json=member.body(surface), headers=headers)
 
-    assert answer.status_code == 401
-    assert 'error="invalid_request"' in answer.headers["www-authenticate"]
+    error = told(answer, surface)
+    assert (error.status, error.code) == (400, "ambiguous_token")
+    assert answer.headers["www-authenticate"] == (
+        'Bearer realm="sluice", error="invalid_request", '
+        'error_description="The request has more than one bearer token."'
+    )
+
+
+@pytest.mark.parametrize("surface", SURFACES, ids=str)
+async def test_a_token_that_is_only_for_reading_asks_for_no_completion(member: Member, surface: Surface) -> None:
+    reading = with_scopes(member, "openid", "sluice:read")
+    headers = {"X-Tenant-Id": member.tenant, **reading}
+
+    answer = await ask(member, surface, headers)
+    models = await member.replica.client.get(f"{surface.root(member.tenant)}/v1/models", headers=headers)
+
+    error = told(answer, surface)
+    assert (error.status, error.code) == (403, "insufficient_scope")
+    assert answer.headers["www-authenticate"].startswith('Bearer realm="sluice", error="insufficient_scope", ')
+    assert answer.headers["www-authenticate"].endswith(', scope="sluice:chat"')
+    assert models.status_code == 200
+
+
+@pytest.mark.parametrize("scopes", [["sluice:chat"], ["sluice:admin"], ["openid", "profile"], []])
+async def test_any_other_token_asks_and_reads(member: Member, scopes: list[str]) -> None:
+    headers = with_scopes(member, *scopes)
+
+    answer = await ask(member, TENANT, headers)
+    models = await member.replica.client.get(f"/{member.tenant}/v1/models", headers=headers)
+
+    assert (answer.status_code, models.status_code) == (200, 200)
+
+
+def with_scopes(member: Member, *scopes: str) -> dict[str, str]:
+    """A good token of the member with these scopes."""
+    groups = {member.tenant: member.group}
+    return bearer(
+        mint(SECRET.encode(), "ann", tenants=groups, groups=groups, lifetime=600, now=time.time(), scopes=scopes)
+    )
 
 
 def tokens_that_are_no_good(tenant: str) -> dict[str, str]:

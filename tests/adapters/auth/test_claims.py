@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.auth.claims import DEFAULT_RULES, LEEWAY, ClaimMap, ClaimRules, principal, require_audience
+from adapters.auth.claims import DEFAULT_RULES, LEEWAY, ClaimMap, ClaimRules, Reach, principal, require_audience
 from domain.errors import NotAuthenticated
 from domain.ids import user_id
 from domain.tenants import Principal
@@ -64,6 +64,35 @@ def test_a_tenant_that_is_no_id_gives_access_to_nothing(tenant: object) -> None:
 def test_a_group_that_is_no_id_is_refused_rather_than_taken_for_the_default(group: object) -> None:
     with pytest.raises(NotAuthenticated):
         principal({"sub": "ada", "tenants": ["acme"], "groups": {"acme": group}}, NAMES)
+
+
+def test_an_issuer_speaks_for_no_tenant_and_gives_no_scope_that_is_out_of_its_reach() -> None:
+    reach = Reach(tenants=("acme", "acme-*"), scopes=("sluice:chat", "files:*"))
+    claims = {
+        "sub": "ada",
+        "tenants": ["acme", "acme-eu", "globex"],
+        "groups": {"globex": "staff", "acme": "staff"},
+        "scope": "sluice:admin sluice:chat files:read",
+    }
+
+    who = principal(claims, NAMES, reach)
+
+    assert who.tenants == {"acme", "acme-eu"}
+    assert who.groups == {"acme": "staff"}
+    assert who.scopes == {"sluice:chat", "files:read"}
+    assert principal({"sub": "ada", "tenant_id": "globex"}, NAMES, reach).tenants == frozenset()
+
+
+def test_users_of_two_issuers_can_be_told_apart() -> None:
+    one, other = (principal({"sub": "ada"}, NAMES, Reach(user_prefix=prefix)).user for prefix in ("corp.", ""))
+
+    assert (one, other) == ("corp.ada", "ada")
+
+
+@pytest.mark.parametrize("bound", [{"jkt": "thumbprint"}, {"x5t#S256": "thumbprint"}, None, {}])
+def test_a_token_that_is_bound_to_a_key_is_no_bearer_token(bound: object) -> None:
+    with pytest.raises(NotAuthenticated, match="bound to a key"):
+        DEFAULT_RULES.judge(GOOD_CLAIMS | {"cnf": bound}, NOW)
 
 
 def test_a_list_of_groups_is_somebody_elses_affair() -> None:

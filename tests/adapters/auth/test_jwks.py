@@ -8,7 +8,8 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from adapters.auth.jwks import MAX_BODY, JwksCache, Pace
+from adapters.auth.issuer import MAX_BODY
+from adapters.auth.jwks import AnyKeys, JwksCache, Pace
 from adapters.auth.jwt import HmacVerifier, IssuerVerifier, Verifiers
 from domain.errors import KeysUnavailable, NotAuthenticated
 from domain.ports import Dependency, TokenVerifier
@@ -83,9 +84,10 @@ async def settled() -> None:
 
 async def test_the_ports_are_kept(verifiers: Verifiers, keys: JwksCache) -> None:
     verifier: TokenVerifier = verifiers
-    dependency: Dependency = keys
+    dependency: Dependency = AnyKeys([keys])
 
     assert (verifier, dependency.name) == (verifiers, "jwks")
+    assert await dependency.flaw() is None
 
 
 @pytest.mark.parametrize(("kind", "alg"), [("RSA", "RS256"), ("EC", "ES256"), ("OKP", "EdDSA"), ("OKP", "Ed25519")])
@@ -267,6 +269,63 @@ async def test_a_removed_key_is_refused_after_the_refresh(
     await settled()
 
     assert await keys.find("k1", "RS256") == ()
+
+
+async def test_a_token_that_is_remembered_is_refused_once_its_key_was_taken_back(
+    verifiers: Verifiers, issuer: FakeIssuer, monotonic: Clock
+) -> None:
+    text = signed(issuer)
+    await verifiers.verify(text)
+    issuer.keys = [published(private_key("RSA", 1), "k2")]
+
+    monotonic.now += PACE.fresh
+    assert (await verifiers.verify(text)).user == "ada"
+    await settled()
+
+    with pytest.raises(NotAuthenticated):
+        await verifiers.verify(text)
+
+
+async def test_a_token_stays_remembered_while_its_key_is_published_again_and_again(
+    verifiers: Verifiers, issuer: FakeIssuer, monotonic: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = signed(issuer)
+    await verifiers.verify(text)
+    monkeypatch.setattr("adapters.auth.keys.PublicKey.verifies", None)
+
+    for _ in range(3):
+        monotonic.now += PACE.fresh
+        assert (await verifiers.verify(text)).user == "ada"
+        await settled()
+
+    assert issuer.fetches == 4
+
+
+async def test_a_token_that_is_remembered_is_not_good_for_longer_than_its_key(
+    verifiers: Verifiers, issuer: FakeIssuer, monotonic: Clock
+) -> None:
+    text = signed(issuer)
+    await verifiers.verify(text)
+    issuer.mood = "500"
+
+    monotonic.now += PACE.stale - 1
+    assert (await verifiers.verify(text)).user == "ada"
+    await settled()
+    monotonic.now += 1 + PACE.rest
+
+    with pytest.raises(KeysUnavailable):
+        await verifiers.verify(text)
+
+
+async def test_of_several_issuers_one_is_enough_to_be_ready(
+    keys: JwksCache, issuer: FakeIssuer, transport: httpx.AsyncBaseTransport
+) -> None:
+    away = JwksCache("http://127.0.0.1:1", transport)
+
+    both, none = AnyKeys([away, keys]), AnyKeys([away, away])
+
+    assert await both.check() is None
+    assert await none.check() == "the issuer could not be reached; the issuer could not be reached"
 
 
 async def test_old_keys_serve_while_new_ones_are_asked_for(

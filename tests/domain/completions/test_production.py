@@ -630,9 +630,28 @@ async def test_the_journal_is_told_how_a_run_ended(world: World) -> None:
     gate.set()
     await producing
 
-    assert world.journal.of(RunEnded) == [
-        RunEnded(a_run().id, "acme", "openai", "gpt-4o", "completed", seconds=12.0, charged_tokens=PROMPT + 1)
-    ]
+    (fact,) = world.journal.of(RunEnded)
+    assert (fact.run_id, fact.tenant, fact.provider, fact.model) == (a_run().id, "acme", "openai", "gpt-4o")
+    assert (fact.status, fact.seconds, fact.charged_tokens, fact.request_id) == ("completed", 12.0, PROMPT + 1, "req-1")
+    assert fact.usage == Usage(PROMPT, 1)
+
+
+async def test_the_journal_is_told_when_the_tokens_of_a_stream_came(world: World) -> None:
+    first, second, third = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    role = a_chunk(delta={"role": "assistant", "content": ""})
+    script(world, role, first, a_chunk("Hello"), second, a_chunk(" there"), third, *a_stream(usage=Usage(PROMPT, 5)))
+    execution = await world.execution()
+    producing = asyncio.ensure_future(world.production().produce(execution))
+
+    for seen, gate in enumerate((first, second, third)):
+        await execution.tail.grown(seen)
+        world.clock.advance(2.0)
+        gate.set()
+    await producing
+
+    (fact,) = world.journal.of(RunEnded)
+    # Who is speaking is not yet a token; four tokens followed the first one in four seconds.
+    assert (fact.first_token_seconds, fact.seconds_per_token, fact.waited_seconds) == (2.0, 1.0, None)
 
 
 @pytest.mark.parametrize(

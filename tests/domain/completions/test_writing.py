@@ -7,7 +7,7 @@ import pytest
 from domain.completions.execution import Execution, Handover
 from domain.completions.production import RunLimits
 from domain.errors import ProviderTimeout, StoreUnavailable
-from domain.facts import RecordFailed
+from domain.facts import LeaseLost, RecordFailed
 from domain.runs import RunError, Status
 from tests.builders import a_chunk, a_completion
 from tests.domain.completions.world import (
@@ -337,6 +337,7 @@ async def test_a_writer_whose_run_was_taken_over_stops_and_neither_writes_nor_se
     assert await world.log(run) == SAID[:2]
     assert world.ledger.calls == {"hold": 1}
     assert world.provider.open == 0
+    assert world.journal.facts == [LeaseLost(run.id, run.tenant, run.attempt)]
 
 
 @pytest.mark.parametrize("outcome", ["completed", "failed"])

@@ -1,0 +1,1 @@
+"""Facts become numbers: tables in the process, told in Prometheus's formats."""
