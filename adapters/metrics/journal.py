@@ -6,6 +6,7 @@ from adapters.metrics.families import Families
 from adapters.metrics.names import ModelNames
 from adapters.metrics.tables import OTHER
 from domain.facts import (
+    Administered,
     CompletionRequested,
     Fact,
     LeaseLost,
@@ -46,9 +47,8 @@ class CountingJournal:
                 self._families.resumed.add(())
             case Unexpected(where=where):
                 self._families.defects.add((where,))
-            case ProviderAsked() | TargetChanged():
-                # The runs tell; what each attempt and each target did is in the log.
-                return
+            case Administered() | ProviderAsked() | TargetChanged():
+                pass  # told in full by the log; what callers got of it, the runs tell
             case _:
                 self._troubled(fact)
 
