@@ -9,8 +9,10 @@ import orjson
 from pydantic import TypeAdapter
 
 from adapters.redis import keys
-from adapters.redis.connection import RedisConnection, Word
+from adapters.redis.connection import RedisConnection
+from adapters.redis.pipe import Word
 from adapters.redis.recent import Recent
+from adapters.redis.records import paired
 from adapters.redis.scripts import now, script
 from domain.keys import ApiKey
 from domain.ports import Clock
@@ -52,7 +54,7 @@ class RedisApiKeyStore:
 
     async def of_tenant(self, tenant: TenantId) -> Sequence[ApiKey]:
         listed = await self._connection.command("HGETALL", keys.api_keys(tenant))
-        entries = [(key_id.decode(), value.decode().partition(":")) for key_id, value in listed.items()]
+        entries = [(key_id.decode(), value.decode().partition(":")) for key_id, value in paired(listed).items()]
         turns = asyncio.Semaphore(_AT_ONCE)
         found = await asyncio.gather(*(self._known(digest, turns) for _, (digest, _, _) in entries))
         long_ago = (self._clock or time.time)() - _ADDING

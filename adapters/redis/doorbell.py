@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from redis.asyncio.connection import Connection
 
 from adapters.redis import keys
-from adapters.redis.connection import Line, heeding_cancellation
+from adapters.redis.line import Line, heeding_cancellation
 from domain.ports import Ring
 
 #: The channels that one command names at most.

@@ -1,18 +1,21 @@
-"""What redis-py raises, in the domain's terms."""
+"""What keeps Redis from answering, in the domain's terms."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from typing import Any
 
-from redis.exceptions import RedisClusterException, RedisError
+from hiredis import ReplyError
 
 from domain.errors import StoreUnavailable
 
 
-@contextmanager
-def redis_errors() -> Iterator[None]:
-    """Turn whatever kept Redis from answering into StoreUnavailable, with the reason as its cause."""
-    try:
-        yield
-    # Timeouts and lost connections are OSErrors where redis-py has not wrapped them.
-    except (RedisError, RedisClusterException, OSError) as error:
-        raise StoreUnavailable from error
+def code_of(reply: ReplyError) -> str:
+    """The first word of an error, which says of which kind it is."""
+    return str(reply).partition(" ")[0]
+
+
+def fail(reply: "asyncio.Future[Any]", reason: Exception) -> None:
+    """Tell whoever still waits for a reply that none comes; each has an error of their own."""
+    if not reply.done():
+        error = StoreUnavailable()
+        error.__cause__ = reason
+        reply.set_exception(error)

@@ -4,8 +4,9 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any, TypeAlias
 
 from adapters.redis import keys
-from adapters.redis.connection import RedisConnection, Word
+from adapters.redis.connection import RedisConnection
 from adapters.redis.keys import AccountKeys
+from adapters.redis.pipe import Word
 from adapters.redis.scripts import milliseconds, now, script
 from domain.audit import examine
 from domain.errors import BalanceTooLarge, InsufficientTokens, OperationConflict, StoreUnavailable

@@ -1,7 +1,8 @@
 """Names of runs in Redis, each in the slot that its own digits choose."""
 
 from adapters.redis import keys
-from adapters.redis.connection import RedisConnection, Word
+from adapters.redis.connection import RedisConnection
+from adapters.redis.pipe import Word
 from adapters.redis.scripts import milliseconds, script
 from domain.ports import Named
 

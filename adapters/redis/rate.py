@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from adapters.redis import keys
-from adapters.redis.connection import RedisConnection, Word
+from adapters.redis.connection import RedisConnection
+from adapters.redis.pipe import Word
 from adapters.redis.scripts import now, script
 from domain import rate
 from domain.ports import Clock

@@ -26,7 +26,7 @@ def record_of(run: Run) -> list[str | bytes]:
 
 
 def paired(words: Sequence[bytes]) -> Mapping[bytes, bytes]:
-    """A hash as scripts return it, fields and values in turn, as the client's HGETALL does."""
+    """A hash of fields and values, which come in turn."""
     return dict(zip(words[::2], words[1::2], strict=True))
 
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapters.redis import keys
-from adapters.redis.connection import RedisConnection, Word
+from adapters.redis.connection import RedisConnection
 from adapters.redis.keys import RunKeys, ShardKeys
+from adapters.redis.pipe import Word
 from adapters.redis.records import claim_of, completion_of, ending_words, paired, record_of, run_of, work_text
 from adapters.redis.scripts import milliseconds, now, script
 from domain.chat import Completion
@@ -102,7 +103,7 @@ class RedisRunStore:
 
     async def get(self, run_id: str) -> Run | None:
         record = await self._connection.command("HGETALL", RunKeys.of(run_id).record)
-        return run_of(record) if record else None
+        return run_of(paired(record)) if record else None
 
     async def latest(self, tenant: TenantId, user: UserId, conversation: str) -> str | None:
         if not is_id(conversation):
@@ -132,6 +133,10 @@ class RedisRunStore:
         waiting, turn, first, overdue = await self._connection.run(script("runs/survey"), [at.ready, at.leases], words)
         late = tuple(run_id.decode() for run_id in overdue)
         return Survey(waiting, int(turn), late, first.decode()) if first is not None else Survey(waiting, overdue=late)
+
+    async def unfinished(self, shard: int, limit: int) -> Sequence[str]:
+        found = await self._connection.command("ZRANGE", ShardKeys.of(shard).leases, 0, limit - 1)
+        return [run_id.decode() for run_id in found]
 
     async def attend(self, run_id: str, seconds: float) -> None:
         await self._connection.command("SET", RunKeys.of(run_id).attended, 1, "PX", max(milliseconds(seconds), 1))

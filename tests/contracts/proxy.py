@@ -58,7 +58,8 @@ async def _relay(proxy: Proxy, port: int, reader: asyncio.StreamReader, writer: 
     commands = asyncio.ensure_future(_copy(reader, up_writer))
     born = proxy.muted
     try:
-        while (reply := await up_reader.read(65_536)) and not proxy.losing:
+        # Who has just come and asks whether anybody is there is answered: it is the command after it that is lost.
+        while (reply := await up_reader.read(65_536)) and not (proxy.losing and reply != b"+PONG\r\n"):
             if proxy.muted != born:
                 continue
             writer.write(reply)

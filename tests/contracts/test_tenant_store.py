@@ -8,7 +8,8 @@ import pytest
 
 from adapters.documents import parse_tenant
 from adapters.memory.tenants import MemoryTenantStore
-from adapters.redis.connection import RedisConnection, Word
+from adapters.redis.connection import RedisConnection
+from adapters.redis.pipe import Word
 from adapters.redis.tenants import RedisTenantStore
 from domain.chat import JsonObject
 from domain.errors import StoreUnavailable, TenantMisconfigured

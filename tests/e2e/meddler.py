@@ -99,7 +99,9 @@ async def _relay(meddler: Meddler, port: int, reader: asyncio.StreamReader, writ
     try:
         with suppress(OSError):
             while command := await reader.read(1 << 20):
-                fates[0] = meddler.fate_of(command)
+                if fates[0] is Fate.PASS:
+                    # Whatever becomes of one command is what becomes of those behind it: replies come in order.
+                    fates[0] = meddler.fate_of(command)
                 if fates[0] is not Fate.WITHHOLD:
                     up_writer.write(command)
                     await up_writer.drain()
