@@ -39,7 +39,7 @@ def nursery() -> Iterator[Nursery]:
         yield running
 
 
-class ByFile(LoadScopeScheduling):
+class ByFile(LoadScopeScheduling):  # type: ignore[misc] # xdist ships no types
     """A file's tests stay together, for the servers that they share; the timed files are one."""
 
     def _split_scope(self, nodeid: str) -> str:
