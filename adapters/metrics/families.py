@@ -51,11 +51,27 @@ class Families:
         self.queue_seconds = Spread(
             "sluice_queue_wait_seconds", "Time for which a job waited until its last attempt", (), _QUEUE
         )
+        self.provider_requests = Counts(
+            "sluice_provider_requests_total", "Requests to providers, by outcome", (*_RUN, "outcome")
+        )
+        self.provider_seconds = Spread(
+            "sluice_provider_request_duration_seconds", "Time that requests to providers took", _RUN, _ANSWER
+        )
+        self.provider_retries = Counts(
+            "sluice_provider_retries_total", "Requests to providers that were not a run's first", _RUN
+        )
+        self.continuations = Counts(
+            "sluice_continuations_total", "Streams that another request to a provider went on with", ("how",)
+        )
+        self.target_changes = Counts(
+            "sluice_target_changes_total", "Changes of the state of a target", ("provider", "state")
+        )
         self.tokens = Counts("sluice_tokens_total", "Tokens of runs, by kind", (*_RUN, "kind", *own))
         self.cached = Counts("sluice_cached_prompt_tokens_total", "Prompt tokens that a provider had cached", run)
         self.reasoning = Counts("sluice_reasoning_tokens_total", "Completion tokens spent on reasoning", run)
         self.charged = Counts("sluice_charged_tokens_total", "Tokens taken from balances", run)
 
+        self.administered = Counts("sluice_admin_changes_total", "Changes that operators made", ("action",))
         self.joined = Counts("sluice_runs_joined_total", "Requests that got the answer of an earlier one", ("how",))
         self.resumed = Counts("sluice_streams_resumed_total", "Readers that came back to a stream")
         self.requeued = Counts("sluice_runs_requeued_total", "Attempts after which a run waits for another", ("why",))

@@ -6,9 +6,11 @@ from adapters.metrics.families import Families
 from adapters.metrics.names import ModelNames
 from adapters.metrics.tables import OTHER
 from domain.facts import (
+    Administered,
     CompletionRequested,
     Fact,
     LeaseLost,
+    ProviderAsked,
     RecordFailed,
     RequestServed,
     RunEnded,
@@ -16,6 +18,7 @@ from domain.facts import (
     RunRequeued,
     SettlementFailed,
     StreamResumed,
+    TargetChanged,
     Unexpected,
 )
 
@@ -44,11 +47,19 @@ class CountingJournal:
                 self._families.resumed.add(())
             case Unexpected(where=where):
                 self._families.defects.add((where,))
+            case ProviderAsked():
+                self._asked(fact)
             case _:
-                self._troubled(fact)
+                self._rare(fact)
 
-    def _troubled(self, fact: RunRequeued | LeaseLost | SettlementFailed | RecordFailed) -> None:
+    def _rare(
+        self, fact: RunRequeued | LeaseLost | SettlementFailed | RecordFailed | TargetChanged | Administered
+    ) -> None:
         match fact:
+            case TargetChanged(provider=provider, state=state):
+                self._families.target_changes.add((provider, state))
+            case Administered(action=action):
+                self._families.administered.add((action,))
             case RunRequeued(why=why):
                 self._families.requeued.add((why,))
             case LeaseLost():
@@ -95,6 +106,16 @@ class CountingJournal:
             self._families.cached.add(row, cached)
         if reasoning:
             self._families.reasoning.add(row, reasoning)
+
+    def _asked(self, fact: ProviderAsked) -> None:
+        families = self._families
+        target = fact.provider, self._names.of(fact.provider, fact.model)
+        families.provider_requests.add((*target, fact.error_code or "ok"))
+        families.provider_seconds.observe(target, fact.seconds)
+        if fact.asked > 1:
+            families.provider_retries.add(target)
+        if fact.continued is not None:
+            families.continuations.add((fact.continued,))
 
     def _joined(self, fact: RunJoined) -> None:
         self._families.joined.add((fact.how,))

@@ -79,6 +79,10 @@ class Level:
         """The level as it stands, for one row."""
         return replace(self, rows={row: value})
 
+    def with_rows(self, rows: Mapping[Row, float]) -> Self:
+        """The level as it stands."""
+        return replace(self, rows=dict(rows))
+
 
 #: Reads levels as they are now.
 Reading: TypeAlias = Callable[[], Iterable[Level]]

@@ -22,17 +22,20 @@ TellMetrics: TypeAlias = Callable[[str], Awaitable[tuple[bytes, str]]]
 class Ops:
     """``/healthz`` says that the process answers; ``/readyz`` that what it depends on does, too; ``/metrics`` the rest.
 
-    ``check_seconds`` bounds each dependency's answer. Without ``tell`` there are no metrics.
+    ``check_seconds`` bounds each dependency's answer. Without ``tell`` there are no metrics; where it does
+    not tell everybody, they are for operators.
     """
 
     dependencies: Sequence[Dependency]
     tell: TellMetrics | None = None
+    tells_everybody: bool = True
     check_seconds: float = 2.0
     draining: bool = field(default=False)
 
-    def endpoints(self) -> Mapping[str, Endpoint]:
-        """What stands where."""
-        told: Mapping[str, Endpoint] = {"/metrics": self.metrics} if self.tell is not None else {}
+    def endpoints(self, *, inside: bool = False) -> Mapping[str, Endpoint]:
+        """What stands where; ``inside`` is the port of the operators."""
+        has_metrics = self.tell is not None and (self.tells_everybody or inside)
+        told: Mapping[str, Endpoint] = {"/metrics": self.metrics} if has_metrics else {}
         return {"/healthz": self.health, "/readyz": self.ready, **told}
 
     async def health(self, request: Request, exchange: Exchange) -> HTTPResponse:
