@@ -22,6 +22,7 @@ from adapters.metrics.names import ModelNames
 from adapters.openai.provider import Deadlines, OpenAIProvider
 from adapters.openai.transport import PooledTransport
 from adapters.tokenizer.tokenizer import TiktokenTokenizer
+from adapters.vault import Vault
 from config.settings import Settings
 from domain.administration.balances import BalanceAdministration
 from domain.administration.runs import RunAdministration
@@ -56,6 +57,7 @@ class Container(containers.DeclarativeContainer):
     run_limits = providers.Dependency(instance_of=RunLimits)
     deadlines = providers.Dependency(instance_of=Deadlines)
 
+    vault: providers.Dependency[Vault] = providers.Dependency()
     tenants: providers.Dependency[TenantStore] = providers.Dependency()
     documents: providers.Dependency[TenantDocuments] = providers.Dependency()
     api_key_store: providers.Dependency[ApiKeyStore] = providers.Dependency()

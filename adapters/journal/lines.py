@@ -15,6 +15,7 @@ from domain.facts import (
     RunEnded,
     RunJoined,
     RunRequeued,
+    SecretsUnreadable,
     SettlementFailed,
     StreamResumed,
     Unexpected,
@@ -80,7 +81,9 @@ def line_of(fact: Fact) -> Line:
             return _of_trouble(fact)
 
 
-def _of_trouble(fact: RunRequeued | LeaseLost | SettlementFailed | RecordFailed | Unexpected) -> Line:
+def _of_trouble(
+    fact: RunRequeued | LeaseLost | SettlementFailed | RecordFailed | SecretsUnreadable | Unexpected,
+) -> Line:
     match fact:
         case RunRequeued(run_id=run_id, tenant=tenant, attempt=attempt, why=why):
             fields = {"run_id": run_id, "tenant": tenant, "attempt": attempt, "why": why}
@@ -93,6 +96,8 @@ def _of_trouble(fact: RunRequeued | LeaseLost | SettlementFailed | RecordFailed 
             return Line("ERROR", "Settlement failed, the hold will lapse", fields)
         case RecordFailed(run_id=run_id, tenant=tenant):
             return Line("ERROR", "The end of a run was not recorded", {"run_id": run_id, "tenant": tenant})
+        case SecretsUnreadable(tenant=tenant, why=why):
+            return Line("ERROR", "A tenant's secrets cannot be opened", {"tenant": tenant, "why": why})
         case Unexpected(where=where, error=error, request_id=request_id):
             return Line("ERROR", "Unexpected error", {"where": where, "request_id": request_id, **trace(error)})
         case _:
