@@ -19,7 +19,7 @@ test-tools: install-dev ## fetch what the tests start or load besides Python pac
 	@scripts/setup-curl
 	@scripts/setup-libgomp
 	@scripts/setup-openai-versions
-	@scripts/setup-node-openai
+	@scripts/setup-node
 	@scripts/setup-chromium
 	@scripts/setup-promtool
 

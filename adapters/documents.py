@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from domain.administration.documents import Flaw, pointer
 from domain.chat import JsonObject
 from domain.errors import TenantMisconfigured
 from domain.ids import is_id
@@ -110,6 +111,25 @@ def parse_tenant(tenant_id: TenantId, document: bytes | JsonObject, defaults: Li
     )
 
 
+def flaws_of(document: JsonObject) -> tuple[Flaw, ...]:
+    """What keeps a document from being read, and the keys in it that are not known here. No flaw quotes a value."""
+    try:
+        _Document.model_validate(document, extra="forbid")
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        return tuple(_flaw(detail["loc"], detail["type"], detail["msg"]) for detail in found)
+    return ()
+
+
+def read_document(written: bytes) -> JsonObject | None:
+    """The object that is written there, None where there is none."""
+    try:
+        document = orjson.loads(written)
+    except orjson.JSONDecodeError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
 def write_document(document: JsonObject) -> bytes:
     """A document as it is stored.
 
@@ -120,6 +140,17 @@ def write_document(document: JsonObject) -> bytes:
         return orjson.dumps(document)
     except orjson.JSONEncodeError:
         raise TenantMisconfigured from None
+
+
+def _flaw(place: tuple[int | str, ...], kind: str, said: str) -> Flaw:
+    if kind == "extra_forbidden":
+        return Flaw(pointer(*place), "is not known", unknown=True)
+    if kind == "string_pattern_mismatch":
+        said = "must be printable ASCII, without spaces"
+    sentence = said.removeprefix("Value error, ").removeprefix("Input ")
+    # Of a union, pydantic names the member that it tried; nobody wrote that.
+    written = [part for part in place if part not in ("[key]", "str", "constrained-str", "list[constrained-str]")]
+    return Flaw(pointer(*written), sentence[:1].lower() + sentence[1:])
 
 
 def _read(document: bytes | JsonObject) -> _Document | None:

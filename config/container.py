@@ -23,6 +23,9 @@ from adapters.openai.provider import Deadlines, OpenAIProvider
 from adapters.openai.transport import PooledTransport
 from adapters.tokenizer.tokenizer import TiktokenTokenizer
 from config.settings import Settings
+from domain.administration.balances import BalanceAdministration
+from domain.administration.runs import RunAdministration
+from domain.administration.tenants import TenantAdministration
 from domain.completions.admission import Admission
 from domain.completions.callers import Callers
 from domain.completions.production import Production, RunLimits
@@ -30,7 +33,17 @@ from domain.completions.runs import CompletionRuns
 from domain.credentials import ApiKeys
 from domain.models import Catalogue
 from domain.namespaces import Namespaces
-from domain.ports import ApiKeyStore, Doorbell, Ledger, Outbox, RateLimiter, RunNames, RunStore, TenantStore
+from domain.ports import (
+    ApiKeyStore,
+    Doorbell,
+    Ledger,
+    Outbox,
+    RateLimiter,
+    RunNames,
+    RunStore,
+    TenantDocuments,
+    TenantStore,
+)
 from domain.providers import Planner, ProviderRegistry
 
 
@@ -44,6 +57,7 @@ class Container(containers.DeclarativeContainer):
     deadlines = providers.Dependency(instance_of=Deadlines)
 
     tenants: providers.Dependency[TenantStore] = providers.Dependency()
+    documents: providers.Dependency[TenantDocuments] = providers.Dependency()
     api_key_store: providers.Dependency[ApiKeyStore] = providers.Dependency()
     ledger: providers.Dependency[Ledger] = providers.Dependency()
     limiter: providers.Dependency[RateLimiter] = providers.Dependency()
@@ -66,7 +80,10 @@ class Container(containers.DeclarativeContainer):
     #: Whoever can vouch for a token: ``composition`` adds the secret's and the issuer's verifier.
     vouchers = providers.List()
     api_keys = providers.Singleton(ApiKeys, store=api_key_store, tenants=tenants, clock=clock, entropy=entropy)
-    verifier = providers.Singleton(BearerTokens, api_keys, providers.Singleton(Verifiers, vouchers, clock))
+    #: Whoever is asked about opaque tokens: at most one.
+    introspectors = providers.List()
+    signed = providers.Singleton(Verifiers, vouchers, clock)
+    verifier = providers.Singleton(BearerTokens, api_keys, signed, introspectors)
 
     planner = providers.Singleton(Planner, registry=registry, catalogue=catalogue)
     namespaces = providers.Singleton(Namespaces, tenants=tenants, registry=registry)
@@ -99,6 +116,13 @@ class Container(containers.DeclarativeContainer):
         entropy=entropy,
         limits=run_limits,
     )
+    tenant_administration = providers.Singleton(
+        TenantAdministration, documents=documents, registry=registry, journal=journal
+    )
+    balance_administration = providers.Singleton(
+        BalanceAdministration, tenants=tenant_administration, ledger=ledger, journal=journal
+    )
+    run_administration = providers.Singleton(RunAdministration, runs=runs, store=run_store, journal=journal)
     levels = providers.Singleton(Levels, providers.Callable(version, "sluice"), runs.provided.occupation)
     exposition = providers.Singleton(Exposition, families.provided.tables, levels)
     loop_lag = providers.Singleton(LoopLag, families.provided.loop_lag)

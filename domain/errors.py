@@ -25,6 +25,8 @@ class Kind(Enum):
     FORBIDDEN = auto()
     NOT_FOUND = auto()
     CONFLICT = auto()
+    CHANGED = auto()
+    """What was to be changed is not what its sender has seen."""
     GONE = auto()
     RATE_LIMITED = auto()
     OUT_OF_TOKENS = auto()

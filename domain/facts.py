@@ -128,6 +128,22 @@ class Unexpected:
     request_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Administered:
+    """An operator changed something: the audit of the admin API and the command line.
+
+    ``subject`` says what of the tenant it was about. ``changed`` are JSON pointers or the id of an operation, never
+    values.
+    """
+
+    operator: str
+    action: str
+    tenant: TenantId | None = None
+    subject: str | None = None
+    changed: tuple[str, ...] = ()
+    request_id: str | None = None
+
+
 Fact: TypeAlias = (
     CompletionRequested
     | RequestServed
@@ -139,4 +155,5 @@ Fact: TypeAlias = (
     | SettlementFailed
     | RecordFailed
     | Unexpected
+    | Administered
 )

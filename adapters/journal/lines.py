@@ -6,6 +6,7 @@ from typing import TypeAlias, assert_never
 
 from adapters.journal.traces import trace
 from domain.facts import (
+    Administered,
     CompletionRequested,
     Fact,
     LeaseLost,
@@ -51,6 +52,7 @@ _RUN = ("request_id", "run_id", "tenant", "provider", "model")
 _TIMES = ("seconds", "waited_seconds", "first_token_seconds", "seconds_per_token")
 _OUTCOME = ("charged_tokens", "error_code", "detail")
 _JOINED = ("run_id", "tenant", "provider", "model", "how", "charged_tokens")
+_AUDIT = ("operator", "action", "tenant", "subject", "request_id")
 
 
 def line_of(fact: Fact) -> Line:
@@ -71,6 +73,9 @@ def line_of(fact: Fact) -> Line:
             return Line("INFO", "Run joined", {name: getattr(fact, name) for name in _JOINED})
         case StreamResumed(run_id=run_id, tenant=tenant, after=after):
             return Line("INFO", "Stream resumed", {"run_id": run_id, "tenant": tenant, "after": after})
+        case Administered(changed=changed):
+            audit = {name: getattr(fact, name) for name in _AUDIT}
+            return Line("INFO", "Administered", audit | {"changed": " ".join(changed)})
         case _:
             return _of_trouble(fact)
 

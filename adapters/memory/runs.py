@@ -193,6 +193,9 @@ class MemoryRunStore:
         queue = self._queues[shard]
         return Survey(len(queue), queue.turn, tuple(run_id for _, run_id in overdue[:_FEW]), queue.next)
 
+    async def unfinished(self, shard: int, limit: int) -> Sequence[str]:
+        return list(self._due[shard])[:limit]
+
     async def attend(self, run_id: str, seconds: float) -> None:
         self._attended.put(run_id, True, seconds)
 

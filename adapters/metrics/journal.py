@@ -6,6 +6,7 @@ from adapters.metrics.families import Families
 from adapters.metrics.names import ModelNames
 from adapters.metrics.tables import OTHER
 from domain.facts import (
+    Administered,
     CompletionRequested,
     Fact,
     LeaseLost,
@@ -44,6 +45,8 @@ class CountingJournal:
                 self._families.resumed.add(())
             case Unexpected(where=where):
                 self._families.defects.add((where,))
+            case Administered():
+                pass  # seldom, and told in full by the log
             case _:
                 self._troubled(fact)
 

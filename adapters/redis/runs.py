@@ -134,6 +134,10 @@ class RedisRunStore:
         late = tuple(run_id.decode() for run_id in overdue)
         return Survey(waiting, int(turn), late, first.decode()) if first is not None else Survey(waiting, overdue=late)
 
+    async def unfinished(self, shard: int, limit: int) -> Sequence[str]:
+        found = await self._connection.command("ZRANGE", ShardKeys.of(shard).leases, 0, limit - 1)
+        return [run_id.decode() for run_id in found]
+
     async def attend(self, run_id: str, seconds: float) -> None:
         await self._connection.command("SET", RunKeys.of(run_id).attended, 1, "PX", max(milliseconds(seconds), 1))
 

@@ -133,6 +133,16 @@ class RunStore(Protocol):
         """
         ...
 
+    async def unfinished(self, shard: int, limit: int) -> Sequence[str]:
+        """The ids of runs of a shard that wait or are being executed, of ``limit`` of them at most, in no order.
+
+        Views are not among them. One that has just ended may be.
+
+        Raises:
+            StoreUnavailable: the store did not answer.
+        """
+        ...
+
     async def attend(self, run_id: str, seconds: float) -> None:
         """Note that somebody reads the run here, for so many seconds.
 

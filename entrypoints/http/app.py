@@ -69,7 +69,7 @@ def create_app(services: Services, settings: HttpSettings, name: str = "sluice")
     _configure(app, settings)
     if settings.surfaces:
         _add_surfaces(app, services)
-    _add_ops(app, services)
+    add_ops(app, services.ops, services.exchanges)
     _add_lifecycle(app, services, settings)
     return app
 
@@ -156,14 +156,15 @@ def _shown(path: str) -> str:
     return re.sub(r"<(\w+):\w+>", r"{\1}", path)
 
 
-def _add_ops(app: App, services: Services) -> None:
-    endpoints = {"/healthz": services.ops.health, "/readyz": services.ops.ready}
-    if services.ops.tell is not None:
-        endpoints["/metrics"] = services.ops.metrics
+def add_ops(app: App, own: Ops, exchanges: Exchanges) -> None:
+    """Let the application tell how it is."""
+    endpoints = {"/healthz": own.health, "/readyz": own.ready}
+    if own.tell is not None:
+        endpoints["/metrics"] = own.metrics
     for path, endpoint in endpoints.items():
 
         async def handle(request: Request, path: str = path, endpoint: Any = endpoint) -> HTTPResponse | None:
-            return await services.exchanges.run(request, path, ops.MANNERS, endpoint)
+            return await exchanges.run(request, path, ops.MANNERS, endpoint)
 
         app.add_route(handle, path, methods=["GET"], name=path.strip("/"))
 

@@ -1,10 +1,17 @@
 """The application, put together from a container's finished services."""
 
+import socket
 from collections.abc import Awaitable, Callable
 
 from config.container import Container
 from domain.errors import Unfit
 from domain.models import DEFAULT_VOCABULARY
+from entrypoints.http.admin.app import AdminServices, create_admin_app, open_with
+from entrypoints.http.admin.balances import Balances
+from entrypoints.http.admin.catalogue import CatalogueOf
+from entrypoints.http.admin.routes import Route
+from entrypoints.http.admin.runs import Runs
+from entrypoints.http.admin.tenants import Tenants
 from entrypoints.http.answering import Answering
 from entrypoints.http.app import App, HttpSettings, Services, create_app
 from entrypoints.http.exchange import Exchanges
@@ -19,11 +26,12 @@ def assemble(
     *,
     before: Callable[[], Awaitable[None]] | None = None,
     surfaces: bool = True,
+    admin: socket.socket | None = None,
     name: str = "sluice",
 ) -> App:
     """The application of a container; a worker's has no ``surfaces``.
 
-    ``before`` is run in its event loop before it takes requests.
+    ``before`` is run in its event loop before it takes requests; the admin API is served on the socket ``admin``.
     """
     settings = container.settings()
     runs, planner, journal = container.runs(), container.planner(), container.journal()
@@ -68,4 +76,19 @@ def assemble(
         drain_seconds=settings.drain_seconds,
         surfaces=surfaces,
     )
-    return create_app(services, http, name)
+    app = create_app(services, http, name)
+    if admin is not None:
+        routes = admin_routes(container)
+        own = AdminServices(routes, container.verifier(), services.exchanges, services.ops)
+        open_with(app, create_admin_app(own, f"{name}-admin"), admin)
+    return app
+
+
+def admin_routes(container: Container) -> tuple[Route, ...]:
+    """Every route of the admin API."""
+    return (
+        *Tenants(container.tenant_administration()).routes(),
+        *Balances(container.balance_administration()).routes(),
+        *Runs(container.run_administration()).routes(),
+        *CatalogueOf(container.planner()).routes(),
+    )

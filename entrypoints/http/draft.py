@@ -35,14 +35,17 @@ class Draft:
 
 def read_draft(request: Request) -> Draft:
     try:
-        _require_json(request)
+        require_json(request)
         return Draft(read_json(request.body))
     except SluiceError as flaw:
         return Draft({}, flaw)
 
 
-def _require_json(request: Request) -> None:
-    """A body without a media type is taken for JSON; one that says it is something else is not."""
+def require_json(request: Request) -> None:
+    """Raise HttpRefusal unless the body is JSON by its media type.
+
+    A body without a media type is taken for JSON; one that says it is something else is not.
+    """
     media_type = (request.headers.get("content-type") or "").partition(";")[0].strip().lower()
     if media_type and media_type != "application/json" and not media_type.endswith("+json"):
         raise HttpRefusal(

@@ -147,7 +147,7 @@ class Exchanges:
         exchange.error_code = error.code
         exchange.status = told.status
         headers = {**exchange.headers(), **told.headers}
-        return HTTPResponse(told.body, told.status, headers, JSON)
+        return HTTPResponse(told.body, told.status, headers, told.media_type)
 
 
 def json_response(

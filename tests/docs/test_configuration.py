@@ -21,6 +21,7 @@ from adapters.auth.claims import ClaimMap
 from adapters.auth.jwt import HmacVerifier, Verifiers
 from adapters.catalogue import load_models, load_providers
 from adapters.documents import parse_tenant
+from config.issuers import Claims, IssuerSettings, read_issuers
 from config.settings import PREFIX, Settings, read_settings
 from domain.images import ImageRule
 from domain.models import Model
@@ -105,6 +106,25 @@ def default_of(field: FieldInfo) -> str:
     if field.default is None:
         return "unset"
     return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
+
+
+# --- issuers ------------------------------------------------------------------------------------------------------
+
+
+def test_every_field_of_an_issuer_is_documented() -> None:
+    rows = CONFIGURATION.section("Issuers").rows("field", "type", "default")
+
+    assert [only_code(row["field"]) for row in rows] == list(IssuerSettings.model_fields)
+    assert codes(next(row["meaning"] for row in rows if row["field"] == "`claims`")) == list(Claims.model_fields)
+
+
+def test_the_example_of_an_issuers_file_is_one(tmp_path: Path) -> None:
+    (example,) = CONFIGURATION.section("Issuers").blocks("toml")
+    (tmp_path / "issuers.toml").write_text(example)
+
+    found = read_issuers(Settings(issuers=tmp_path / "issuers.toml"))
+
+    assert [each.issuer for each in found] == [table["issuer"] for table in tomllib.loads(example).values()]
 
 
 # --- the catalogue's files ----------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ FACTS: tuple[Fact, ...] = (
     facts.SettlementFailed("job-1", "acme", 10),
     facts.RecordFailed("job-1", "acme"),
     facts.Unexpected("run", ValueError(), "req-1"),
+    facts.Administered("olga", "tenant.change", "acme", "staff:ann", ("/policy",), "req-1"),
 )
 
 
