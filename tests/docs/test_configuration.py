@@ -181,6 +181,7 @@ def test_every_key_of_a_tenant_document_is_documented() -> None:
         "groups.*": documents._Group.model_fields,
         "models.*": documents._Model.model_fields,
         "limits": documents._Limits.model_fields,
+        "routes.*": documents._Route.model_fields,
     }
     known: list[str] = []
     for key in documents._Document.model_fields:
@@ -204,6 +205,7 @@ def test_the_fuller_example_has_every_key() -> None:
 
     assert list(fuller) == list(documents._Document.model_fields)
     assert set(fuller["models"]["house-gpt"]) == set(documents._Model.model_fields)
+    assert set(fuller["routes"][0]) == set(documents._Route.model_fields)
 
 
 # --- claims -------------------------------------------------------------------------------------------------------
