@@ -1,6 +1,7 @@
 """The domain's journal, as numbers. What is counted is what a fact says; nothing is measured here."""
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 from adapters.metrics.families import Families
 from adapters.metrics.names import ModelNames
@@ -16,6 +17,7 @@ from domain.facts import (
     RunEnded,
     RunJoined,
     RunRequeued,
+    SecretsUnreadable,
     SettlementFailed,
     StreamResumed,
     TargetChanged,
@@ -24,6 +26,10 @@ from domain.facts import (
 
 #: A method is whatever a client sends.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+#: What happens seldom, if at all.
+_Rare: TypeAlias = (
+    TargetChanged | Administered | RunRequeued | LeaseLost | SettlementFailed | RecordFailed | SecretsUnreadable
+)
 
 
 class CountingJournal:
@@ -52,9 +58,7 @@ class CountingJournal:
             case _:
                 self._rare(fact)
 
-    def _rare(
-        self, fact: RunRequeued | LeaseLost | SettlementFailed | RecordFailed | TargetChanged | Administered
-    ) -> None:
+    def _rare(self, fact: _Rare) -> None:
         match fact:
             case TargetChanged(provider=provider, state=state):
                 self._families.target_changes.add((provider, state))
@@ -68,6 +72,8 @@ class CountingJournal:
                 self._families.settlements_failed.add(())
             case RecordFailed():
                 self._families.records_failed.add(())
+            case SecretsUnreadable(why=why):
+                self._families.secrets_unreadable.add((why,))
 
     def _served(self, fact: RequestServed) -> None:
         families = self._families
