@@ -58,9 +58,21 @@ class Settings(BaseModel):
     demo: bool = False
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    connections: int = Field(default=8192, ge=1)
+    url_bytes: int = Field(default=8000, ge=256)
+    header_bytes: int = Field(default=8000, ge=256)
+    header_count: int = Field(default=100, ge=10)
+    head_bytes: int = Field(default=16 * 1024, ge=1024)
+    head_seconds: float = Field(default=10.0, gt=0)
     metrics: Literal["public", "off"] = "public"
     metrics_tenants: bool = False
     body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    anonymous_body_bytes: int = Field(default=1024 * 1024, ge=1024)
+    body_seconds: float = Field(default=60.0, gt=0)
+    send_seconds: float = Field(default=60.0, gt=0)
+    connection_idle_seconds: float = Field(default=75.0, gt=0)
+    shed_lag_seconds: float | None = Field(default=1.0, gt=0)
+    shed_memory_bytes: int | None = Field(default=None, ge=64 * 1024 * 1024)
     output_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
     connect_seconds: float = Field(default=5.0, gt=0)
     first_byte_seconds: float = Field(default=120.0, gt=0)
@@ -87,7 +99,7 @@ class Settings(BaseModel):
 
     @field_validator("redis_url", "jwt_issuer", "jwt_audience", "jwt_client_id", "issuers", "providers", "models",
                      "upstream", "upstream_key", "outbox", "admin_port", "requests_per_minute", "tokens_per_minute",
-                     mode="before")  # fmt: skip
+                     "shed_lag_seconds", "shed_memory_bytes", mode="before")  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value

@@ -22,7 +22,7 @@ CUTS = {
 
 @pytest.fixture(scope="module")
 async def started(process: ProviderProcess) -> AsyncIterator[Failing]:
-    others = ("words-n60", "prefill-n60", "words-n39", "echo", "status-503", "cut-mid-n50")
+    others = ("words-n60", "prefill-n60", "words-n1", "echo", "status-503", "cut-mid-n50")
     async with failing(process, *CUTS, *others, idle_seconds=0.4) as started:
         yield started
 
@@ -75,7 +75,7 @@ async def test_an_answer_that_breaks_off_twice_is_whole_all_the_same(faulty: Fai
     assert (await member.fetch(TENANT, stream.run_id)).headers["x-sluice-attempts"] == "3"
 
 
-@pytest.mark.parametrize("others", [("echo",), ("words-n39",), ("status-503",), ()], ids=str)
+@pytest.mark.parametrize("others", [("echo",), ("words-n1",), ("status-503",), ()], ids=str)
 @pytest.mark.parametrize("cut", CUTS)
 async def test_where_nobody_can_go_on_there_is_one_error_and_no_done(
     faulty: Failing, cut: str, others: tuple[str, ...]

@@ -12,7 +12,7 @@ from domain.facts import ProviderAsked
 from domain.providers import Prefill, Quirks
 from domain.runs import Answered
 from tests.builders import a_chunk, a_model, a_provider, a_stream, a_target
-from tests.domain.completions.stage import ONE, THREE, TWO, Cast, Stage
+from tests.domain.completions.stage import ONE, THREE, TWO, Cast, Script, Stage
 
 pytestmark = pytest.mark.anyio
 
@@ -97,7 +97,7 @@ async def test_the_only_one_is_asked_again_unless_it_fell_silent() -> None:
 
 
 async def test_an_answer_that_breaks_off_again_is_gone_on_with_again_but_not_for_ever() -> None:
-    parts = [[*a_stream(word)[1:2], CUT] for word in ("a", "b", "c", "d")]
+    parts: list[Script] = [[*a_stream(word)[1:2], CUT] for word in ("a", "b", "c", "d")]
     stage = Stage(Cast(four=[*parts]))
 
     asking = stage.asking(FOUR, replace(FOUR, key="sk-2"), replace(FOUR, key="sk-3"), replace(FOUR, key="sk-4"))
