@@ -104,7 +104,7 @@ class Container(containers.DeclarativeContainer):
     admission = providers.Singleton(Admission, router=router, tokenizer=tokenizer, limiter=limiter, ledger=ledger)
     health = providers.Singleton(Health, monotonic, journal, draw, berths=berths)
     attempts = providers.Singleton(
-        Attempts, provider, health, journal, draw, first_token=settings.provided.first_token_seconds
+        Attempts, provider, tokenizer, health, journal, draw, first_token=settings.provided.first_token_seconds
     )
     production = providers.Singleton(
         Production,
