@@ -182,6 +182,7 @@ class Production:
             request_id=job.work.request_id,
             deadline=self.limits.total_seconds,
             extras=job.run.extras,
+            span=job.span,
         )
         return Asking(job.run, job.route, call, execution.progress.assembly)
 
@@ -351,6 +352,7 @@ class Production:
                 usage=ending.usage,
                 first_token_seconds=progress.first_token_seconds,
                 seconds_per_token=progress.seconds_per_token(ending.usage),
+                span=job.span,
                 waited_seconds=max(progress.began - ulid_time(job.run.id), 0.0) if job.run.queued else None,
             )
         )

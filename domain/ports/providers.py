@@ -6,6 +6,7 @@ from typing import Protocol
 
 from domain.chat import Chunk, Completion, JsonObject
 from domain.providers import Target
+from domain.spans import Span
 
 
 class Tokenizer(Protocol):
@@ -24,7 +25,7 @@ class Call:
     """One request to a provider. ``body`` is OpenAI's, without model and stream, which the adapter sets.
 
     ``deadline`` is in seconds from now, for the whole answer. ``extras`` says whether to keep what the provider sends
-    beyond OpenAI's fields.
+    beyond OpenAI's fields. ``span`` is this request's part of a trace, of which the provider is told.
     """
 
     target: Target
@@ -32,6 +33,7 @@ class Call:
     request_id: str
     deadline: float
     extras: bool = True
+    span: Span | None = None
 
 
 class ChatProvider(Protocol):

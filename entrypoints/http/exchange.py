@@ -15,6 +15,7 @@ from domain.facts import RequestServed, Unexpected
 from domain.ports import Entropy, Journal
 from domain.rate import Verdict
 from domain.runs import Ending, Run
+from domain.spans import Span, Tracing
 from entrypoints.http.errors import Manners, answer
 from entrypoints.http.headers import rate_limit_headers, usable_request_id
 
@@ -43,6 +44,7 @@ class Exchange:
     verdict: Verdict | None = None
     cache: str | None = None
     replayed: bool = False
+    span: Span | None = None
     asked: int = 0
 
     def knows(self, run: Run, location: str) -> None:
@@ -97,6 +99,7 @@ class Exchange:
             prompt_tokens=self.usage.prompt_tokens if self.usage else None,
             completion_tokens=self.usage.completion_tokens if self.usage else None,
             charged_tokens=self.charged,
+            span=self.span,
         )
 
 
@@ -113,12 +116,16 @@ class Exchanges:
 
     journal: Journal
     entropy: Entropy
+    tracing: Tracing | None = None
     open: int = field(default=0, init=False)
 
     def begin(self, request: Request | None, route: str, manners: Manners) -> Exchange:
         """A new exchange; without a request where nothing arrived that is one."""
         given = usable_request_id(request.headers) if request is not None else None
-        return Exchange(given or f"req_{self.entropy(16).hex()}", route, manners)
+        exchange = Exchange(given or f"req_{self.entropy(16).hex()}", route, manners)
+        if self.tracing is not None:
+            exchange.span = self.tracing.begin(request.headers.get("traceparent") if request is not None else None)
+        return exchange
 
     async def run(self, request: Request, route: str, manners: Manners, endpoint: Endpoint) -> HTTPResponse | None:
         """Answer one request. Whatever goes wrong leaves in the surface's dialect."""
