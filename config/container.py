@@ -30,7 +30,7 @@ from domain.completions.runs import CompletionRuns
 from domain.credentials import ApiKeys
 from domain.models import Catalogue
 from domain.namespaces import Namespaces
-from domain.ports import ApiKeyStore, Doorbell, Ledger, Outbox, RateLimiter, RunNames, RunStore, TenantStore
+from domain.ports import ApiKeyStore, Doorbell, Ledger, Outbox, RateLimiter, RunNames, RunStore, TenantStore, Till
 from domain.providers import Planner, ProviderRegistry
 
 
@@ -47,6 +47,7 @@ class Container(containers.DeclarativeContainer):
     api_key_store: providers.Dependency[ApiKeyStore] = providers.Dependency()
     ledger: providers.Dependency[Ledger] = providers.Dependency()
     limiter: providers.Dependency[RateLimiter] = providers.Dependency()
+    till: providers.Dependency[Till] = providers.Dependency()
     run_store: providers.Dependency[RunStore] = providers.Dependency()
     run_names: providers.Dependency[RunNames] = providers.Dependency()
     doorbell: providers.Dependency[Doorbell] = providers.Dependency()
@@ -71,7 +72,9 @@ class Container(containers.DeclarativeContainer):
     planner = providers.Singleton(Planner, registry=registry, catalogue=catalogue)
     namespaces = providers.Singleton(Namespaces, tenants=tenants, registry=registry)
     callers = providers.Singleton(Callers, tenants=tenants, entropy=entropy)
-    admission = providers.Singleton(Admission, planner=planner, tokenizer=tokenizer, limiter=limiter, ledger=ledger)
+    admission = providers.Singleton(
+        Admission, planner=planner, tokenizer=tokenizer, limiter=limiter, ledger=ledger, till=till
+    )
     production = providers.Singleton(
         Production,
         provider=provider,
@@ -80,6 +83,7 @@ class Container(containers.DeclarativeContainer):
         ledger=ledger,
         outbox=outbox,
         limiter=limiter,
+        till=till,
         tokenizer=tokenizer,
         journal=journal,
         clock=clock,

@@ -12,6 +12,7 @@ from adapters.memory.rate import MemoryRateLimiter
 from adapters.memory.runs import MemoryRunStore
 from adapters.memory.tenants import MemoryTenantStore
 from config.lifetimes import Lifetimes
+from domain.completions.till import SeparateTill
 from domain.tenants import Limits
 
 
@@ -36,4 +37,5 @@ class InMemory(containers.DeclarativeContainer):
         log_kept=lifetimes.provided.log_kept,
         kept=lifetimes.provided.kept,
     )
+    till = providers.Singleton(SeparateTill, limiter, ledger, run_store)
     run_names = providers.Singleton(MemoryRunNames, clock)

@@ -7,6 +7,7 @@ from domain.ports.accounts import Ledger, Outbox, RateLimiter
 from domain.ports.providers import Call, ChatProvider, Tokenizer
 from domain.ports.runs import CANCELS, JOBS, Doorbell, Named, Ring, RunNames, RunStore
 from domain.ports.surroundings import ApiKeyStore, Clock, Dependency, Entropy, Journal, TenantStore, TokenVerifier
+from domain.ports.till import Till
 
 __all__ = [
     "CANCELS",
@@ -27,6 +28,7 @@ __all__ = [
     "RunNames",
     "RunStore",
     "TenantStore",
+    "Till",
     "TokenVerifier",
     "Tokenizer",
 ]

@@ -25,6 +25,8 @@ from domain.completions.queue import JobQueue
 from domain.completions.reading import Reading
 from domain.completions.runs import CompletionRuns
 from domain.completions.tail import Tail
+from domain.completions.till import SeparateTill
+from domain.ledger import EntryKind
 from domain.providers import Planner
 from domain.runs import Cursor, Ending, Run, Work, is_terminal
 from domain.tenants import Caller, Limits
@@ -97,8 +99,13 @@ class World:
     # --- replicas -------------------------------------------------------------------------------------------------
 
     def admission(self, process: Process | None = None) -> Admission:
-        reach = (process or Process()).port
-        return Admission(self.planner, self.tokenizer, reach(self.limiter.port), reach(self.ledger.port))
+        process = process or Process()
+        limiter, ledger = process.port(self.limiter.port), process.port(self.ledger.port)
+        return Admission(self.planner, self.tokenizer, limiter, ledger, self.till(process))
+
+    def till(self, process: Process) -> SeparateTill:
+        reach = process.port
+        return SeparateTill(reach(self.limiter.port), reach(self.ledger.port), reach(self.store.port))
 
     def production(self, limits: RunLimits | None = None, process: Process | None = None) -> Production:
         reach = (process or Process()).port
@@ -109,6 +116,7 @@ class World:
             reach(self.ledger.port),
             self.outbox,
             reach(self.limiter.port),
+            self.till(process or Process()),
             self.tokenizer,
             reach(self.journal),
             self.clock,
@@ -166,20 +174,25 @@ class World:
         kept = Work(
             request,
             "req-1",
-            admitted.prompt_tokens,
+            admitted.prepared.prompt_tokens,
             admitted.hold.amount,
-            admitted.estimate,
+            admitted.prepared.estimate,
             admitted.completion_bound,
             caller.tenant.policy,
-            admitted.target.model.tokenizer,
+            admitted.prepared.target.model.tokenizer,
             **{"admitted_at": admitted.verdict.at, **(work or {})},
         )
         await self.store.wrapped.begin(run, kept)
-        job = Job(run, kept, caller.tenant, admitted.target)
+        job = Job(run, kept, caller.tenant, admitted.prepared.target)
         return self.production(limits, process).execution(job, Tail(run))
 
     async def balance(self) -> int:
         return await self.ledger.wrapped.available(an_account())
+
+    async def settlements(self) -> int:
+        """How often anything was charged."""
+        history = await self.ledger.wrapped.history(an_account())
+        return [entry.kind for entry in history].count(EntryKind.SETTLE)
 
     async def log(self, run: Run) -> list[bytes]:
         """The entries that the store has of a run."""
