@@ -61,9 +61,10 @@ class Stores:
         """What comes of asking, an error too."""
         least = more.pop("least", 1)
         asking = Asking(ALICE, hold_id, wanted, least, INITIAL, 60.0, lasting=True)
-        asked = {"charges": [REQUESTS, TOKENS], "slots": [replace(PLACE, holder=hold_id)]} | more
+        charges = more.get("charges", [REQUESTS, TOKENS])
+        slots = more.get("slots", [replace(PLACE, holder=hold_id)])
         try:
-            return await self.till.admit("acme", asked["charges"], asked["slots"], asking)
+            return await self.till.admit("acme", charges, slots, asking)
         except SluiceError as error:
             return type(error)
 
@@ -135,12 +136,13 @@ async def test_who_finds_too_little_on_the_balance_has_taken_nothing_from_the_li
 
 
 async def test_of_a_crowd_no_more_are_admitted_than_the_balance_pays_for(stores: Stores) -> None:
-    outcomes = await asyncio.gather(*(stores.admit(f"run-{number}", least=10, slots=[]) for number in range(60)))
+    asked: dict[str, Any] = {"least": 10, "charges": [REQUESTS], "slots": []}
+    outcomes = await asyncio.gather(*(stores.admit(f"run-{number}", **asked) for number in range(60)))
 
     refused = [outcome for outcome in outcomes if isinstance(outcome, type)]
     assert len(outcomes) - len(refused) == 10
     assert {*refused} == {InsufficientTokens}
-    assert await stores.left() == [90, 600, 0]
+    assert await stores.left() == [90, 1_000, 0]
 
 
 async def test_an_account_that_is_new_may_begin_with_nothing_taken(stores: Stores) -> None:
@@ -294,12 +296,10 @@ async def test_whatever_is_asked_it_comes_to_the_same_as_one_verb_after_another(
 
 
 def _asked(dice: random.Random, run_id: str) -> dict[str, Any]:
-    wanted = dice.randrange(1, 40)
+    wanted, tokens = dice.randrange(1, 40), replace(TOKENS, cost=dice.randrange(400))
     return {
         "wanted": wanted,
         "least": dice.randrange(1, wanted + 1),
-        "charges": [replace(REQUESTS, allowance=Allowance(8)), replace(TOKENS, cost=dice.randrange(400))][
-            : dice.randrange(3)
-        ],
+        "charges": [replace(REQUESTS, allowance=Allowance(8)), tokens][: dice.randrange(1, 3)],
         "slots": [replace(PLACE, holder=run_id)] if dice.random() < 0.5 else [],
     }
