@@ -9,10 +9,12 @@ from typing import Annotated, Literal, TypeAlias
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from domain.administration.documents import Flaw, pointer
 from domain.chat import JsonObject
 from domain.errors import TenantMisconfigured
 from domain.ids import is_id
 from domain.models import DEFAULT_VOCABULARY, MAX_WEIGHT, Model
+from domain.routes import Place, RouteRule
 from domain.tenants import ANONYMOUS, Group, GroupId, Limits, Tenant, TenantId
 from domain.tokens import MAX_TOKENS, TokenPolicy
 
@@ -58,6 +60,29 @@ class _Model(_Part):
     weight: Annotated[float, Field(ge=0, le=MAX_WEIGHT, allow_inf_nan=False)] = 1.0
 
 
+class _Strict(BaseModel):
+    # Nobody else keeps anything here, and a misspelt name would send requests where nobody meant them to go.
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class _Place(_Strict):
+    provider: str
+    model: str | None = None
+
+
+class _Share(_Place):
+    weight: Annotated[float, Field(gt=0, le=MAX_WEIGHT, allow_inf_nan=False)] = 1.0
+
+
+class _Route(_Strict):
+    model: str = "*"
+    provider: str | None = None
+    share: list[_Share] = Field(default_factory=list)
+    fallbacks: list[_Place] = Field(default_factory=list)
+    larger: list[_Place] = Field(default_factory=list)
+    on_content_filter: Literal["tell", "fall_back"] = "tell"
+
+
 class _Document(_Part):
     user_groups: list[_Id] | None = None
     groups: dict[_Id, _Group] | None = None
@@ -75,6 +100,7 @@ class _Document(_Part):
     cache_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 3_600.0
     cache_charged: bool = False
     provider_options: dict[str, dict[str, str]] | None = None
+    routes: list[_Route] | None = None
 
 
 def parse_tenant(tenant_id: TenantId, document: bytes | JsonObject, defaults: Limits) -> Tenant:
@@ -107,7 +133,27 @@ def parse_tenant(tenant_id: TenantId, document: bytes | JsonObject, defaults: Li
         detach_grace=read.detach_grace if read.on_disconnect == "cancel" else None,
         cache_seconds=read.cache_seconds,
         cache_charged=read.cache_charged,
+        routes=tuple(_route(entry) for entry in read.routes or ()),
     )
+
+
+def flaws_of(document: JsonObject) -> tuple[Flaw, ...]:
+    """What keeps a document from being read, and the keys in it that are not known here. No flaw quotes a value."""
+    try:
+        _Document.model_validate(document, extra="forbid")
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        return tuple(_flaw(detail["loc"], detail["type"], detail["msg"]) for detail in found)
+    return ()
+
+
+def read_document(written: bytes) -> JsonObject | None:
+    """The object that is written there, None where there is none."""
+    try:
+        document = orjson.loads(written)
+    except orjson.JSONDecodeError:
+        return None
+    return document if isinstance(document, dict) else None
 
 
 def write_document(document: JsonObject) -> bytes:
@@ -120,6 +166,17 @@ def write_document(document: JsonObject) -> bytes:
         return orjson.dumps(document)
     except orjson.JSONEncodeError:
         raise TenantMisconfigured from None
+
+
+def _flaw(place: tuple[int | str, ...], kind: str, said: str) -> Flaw:
+    if kind == "extra_forbidden":
+        return Flaw(pointer(*place), "is not known", unknown=True)
+    if kind == "string_pattern_mismatch":
+        said = "must be printable ASCII, without spaces"
+    sentence = said.removeprefix("Value error, ").removeprefix("Input ")
+    # Of a union, pydantic names the member that it tried; nobody wrote that.
+    written = [part for part in place if part not in ("[key]", "str", "constrained-str", "list[constrained-str]")]
+    return Flaw(pointer(*written), sentence[:1].lower() + sentence[1:])
 
 
 def _read(document: bytes | JsonObject) -> _Document | None:
@@ -167,6 +224,17 @@ def _model(name: str, entry: _Model) -> Model:
         weight=entry.weight,
         owned_by=entry.provider,
         names={entry.provider: entry.name or name},
+    )
+
+
+def _route(entry: _Route) -> RouteRule:
+    return RouteRule(
+        entry.model,
+        entry.provider,
+        share=tuple(Place(place.provider, place.model, place.weight) for place in entry.share),
+        fallbacks=tuple(Place(place.provider, place.model) for place in entry.fallbacks),
+        larger=tuple(Place(place.provider, place.model) for place in entry.larger),
+        reroute_filtered=entry.on_content_filter == "fall_back",
     )
 
 

@@ -29,8 +29,8 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """What a run asks of its account before it begins: a hold, as ``Ledger.hold`` describes it. ``seconds`` is how long
+class Deposit:
+    """What a run needs set aside before it begins: a hold, as ``Ledger.hold`` describes it. ``seconds`` is how long
     the hold stands by itself.
     """
 

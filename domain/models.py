@@ -59,6 +59,9 @@ class Catalogue:
                 self._exact.setdefault((provider_id, model.name), Offer(model, own))
                 self._exact.setdefault((provider_id, own), Offer(model, own))
 
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self._models)
+
     def find(self, provider_id: str, asked: str) -> Offer | None:
         """The model that ``asked`` names at this provider: an exact name wins over a pattern."""
         exact = self._exact.get((provider_id, asked))

@@ -9,11 +9,15 @@ CHAT = "sluice:chat"
 READ = "sluice:read"
 #: To administer the gateway. It neither allows nor forbids what members do.
 ADMIN = "sluice:admin"
+#: To look at everything that an administrator can look at.
+ADMIN_READ = "sluice:admin:read"
+#: To look after the token's own tenants.
+TENANT_ADMIN = "sluice:tenant:admin"
 
 _SUFFICIENT = {CHAT: frozenset({CHAT}), READ: frozenset({READ, CHAT})}
 #: A token that names one of these is for that alone; one that names none of them may do whatever its user may.
 _NARROWING = frozenset({CHAT, READ})
-KNOWN = frozenset({CHAT, READ, ADMIN})
+KNOWN = frozenset({CHAT, READ, ADMIN, ADMIN_READ, TENANT_ADMIN})
 
 
 def require_scope(principal: Principal, scope: str) -> None:

@@ -12,10 +12,14 @@ from loguru import logger
 
 from adapters.journal.forms import FORMS, Form
 from adapters.journal.lines import Fields
+from adapters.journal.repeats import Entry, Repeats
 from adapters.journal.traces import trace
 
 if TYPE_CHECKING:
     from loguru import Message, Record
+
+#: What is said of lines that nobody read.
+LOST = "Log lines were lost"
 
 
 def configure_logging(form: Literal["text", "json"], level: str, stream: TextIO) -> None:
@@ -41,22 +45,34 @@ def configure_logging(form: Literal["text", "json"], level: str, stream: TextIO)
 
 
 class Sink:
-    """Writes lines while somebody reads them. It never waits and never raises: lines that find no room are counted."""
+    """Writes lines while somebody reads them, and of errors that repeat themselves the first.
+
+    It never waits and never raises: lines that find no room are counted.
+    """
 
     def __init__(self, form: Form, stream: TextIO) -> None:
         self._form = form
         self._put = _writer(stream)
         self._lost = 0
+        self._repeats = Repeats()
 
     def write(self, message: "Message") -> None:
         record = message.record
-        if self._lost and self._try(record["time"], "WARNING", "Log lines were lost", {}, {"lost": self._lost}):
+        time, level, said = record["time"], record["level"].name, record["message"]
+        if self._lost and self._try(time, "WARNING", LOST, {}, {"lost": self._lost}):
             self._lost = 0
         extra = dict(record["extra"])
         told = extra.pop("told", {})
         if record["exception"] is not None and record["exception"].value is not None:
             extra |= trace(record["exception"].value)
-        if not self._try(record["time"], record["level"].name, record["message"], told, extra):
+        if not self._repeats.concern(extra):
+            self._write(time, level, said, told, extra)
+            return
+        for entry in self._repeats.passed(Entry(time.timestamp(), level, said, extra, told)):
+            self._write(time, entry.level, entry.message, entry.told, entry.fields)
+
+    def _write(self, time: datetime, level: str, message: str, told: Fields, fields: Fields) -> None:
+        if not self._try(time, level, message, told, fields):
             self._lost += 1
 
     def _try(self, time: datetime, level: str, message: str, told: Fields, fields: Fields) -> bool:

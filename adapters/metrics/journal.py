@@ -6,9 +6,11 @@ from adapters.metrics.families import Families
 from adapters.metrics.names import ModelNames
 from adapters.metrics.tables import OTHER
 from domain.facts import (
+    Administered,
     CompletionRequested,
     Fact,
     LeaseLost,
+    ProviderAsked,
     RecordFailed,
     RequestServed,
     RunEnded,
@@ -16,6 +18,7 @@ from domain.facts import (
     RunRequeued,
     SettlementFailed,
     StreamResumed,
+    TargetChanged,
     Unexpected,
 )
 
@@ -44,6 +47,8 @@ class CountingJournal:
                 self._families.resumed.add(())
             case Unexpected(where=where):
                 self._families.defects.add((where,))
+            case Administered() | ProviderAsked() | TargetChanged():
+                pass  # told in full by the log; what callers got of it, the runs tell
             case _:
                 self._troubled(fact)
 

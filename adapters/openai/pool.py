@@ -1,165 +1,211 @@
-"""httpx-aiohttp with what it gets wrong put right: its errors, cookies, late answers, large bodies."""
+"""Connections to providers: kept for each origin, bounded for each and for all, and given to whoever waits longest."""
 
-import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from functools import partial
-from typing import cast
-from weakref import WeakSet
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass, field
 
-import aiohttp
-import httpx
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
-from aiohttp.helpers import _EXC_SENTINEL as _SAME
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.tracing import Trace
-from httpx_aiohttp import AiohttpTransport
-
-from adapters.openai.transport import PoolLimits
-
-#: Bodies above this size are sent in pieces of it: aiohttp writes, and warns of, one that comes as a whole.
-_PIECE = 256 * 1024
+from adapters.openai.connection import Connection
+from adapters.openai.dialing import Dialer, Origin
 
 
-class Pool(httpx.AsyncBaseTransport):
-    """aiohttp's connections. The first request opens the session, in the loop that runs then."""
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """Bounds of the connections to all providers; one that nobody uses is kept for ``keepalive`` seconds."""
 
-    def __init__(self, limits: PoolLimits) -> None:
+    connections: int = 2048
+    connections_per_host: int = 1024
+    keepalive: float = 30.0
+
+
+@dataclass(slots=True, eq=False)
+class _Lane:
+    """What there is of one origin. Of those ``free`` the latest is last; ``places`` are taken from the dialling on.
+
+    Those who wait stand in their order, under a number that tells who came first. What they are given is a connection,
+    or None for a place to dial one in.
+    """
+
+    origin: Origin
+    places: int = 0
+    free: list[Connection] = field(default_factory=list)
+    waiting: OrderedDict[int, asyncio.Future[Connection | None]] = field(default_factory=OrderedDict)
+
+    def give(self, connection: Connection | None) -> bool:
+        """Give it to whoever waits longest; False where nobody does."""
+        while self.waiting:
+            _, given = self.waiting.popitem(last=False)
+            if not given.done():
+                given.set_result(connection)
+                return True
+        return False
+
+    @property
+    def waits_since(self) -> int:
+        return next(iter(self.waiting))
+
+
+class Pool:
+    """Belongs to the loop that it is used in."""
+
+    def __init__(self, limits: PoolLimits, dialer: Dialer) -> None:
         self._limits = limits
-        self._tls = httpx.create_ssl_context()
-        self._inner = AiohttpTransport(verify=self._tls, client=self._session)
+        self._dialer = dialer
+        self._lanes: dict[Origin, _Lane] = {}
+        self._lane_of: dict[Connection, _Lane] = {}
+        self._crowded: set[_Lane] = set()
+        self._places = 0
+        self._numbers = 0
+        self._sweeper: asyncio.TimerHandle | None = None
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        with httpx_errors():
-            response = await self._inner.handle_async_request(_in_pieces(request))
-        response.stream = _Body(cast(httpx.AsyncByteStream, response.stream))
-        return response
+    @property
+    def places(self) -> int:
+        """How many connections there are, with those that are being opened."""
+        return self._places
 
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-    def _session(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=_Connector(self._limits, self._tls),
-            # A cookie would carry one tenant's session into another's request.
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            max_line_size=self._limits.header_bytes,
-            max_field_size=self._limits.header_bytes,
-            max_headers=self._limits.headers,
-        )
-
-
-class _Protocol(ResponseHandler):
-    """Tells whoever reads a body, too, when what follows of it is no HTTP.
-
-    aiohttp (3.14.5) tells only who waits for a head, and lets a reader of a malformed chunk wait for ever.
-    """
-
-    def set_exception(self, exc: BaseException, exc_cause: BaseException = _SAME) -> None:
-        super().set_exception(exc, exc_cause)
-        body = self._payload
-        if isinstance(exc, HttpProcessingError) and body is not None and not body.is_eof():
-            body.set_exception(exc)
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Never reuses a connection on which something came after its last answer.
-
-    That would be read as the answer to the next request, which may be another tenant's. aiohttp looks only when it
-    takes a connection back, and not at what arrives later: https://github.com/aio-libs/aiohttp/issues/13656
-    """
-
-    def __init__(self, limits: PoolLimits, tls: ssl.SSLContext) -> None:
-        super().__init__(
-            limit=limits.connections,
-            limit_per_host=limits.connections_per_host,
-            keepalive_timeout=limits.keepalive,
-            ssl=tls,
-        )
-        self._factory = partial(_Protocol, loop=self._loop)  # type: ignore[assignment]  # a partial is invariant
-        self._used: WeakSet[ResponseHandler] = WeakSet()
-
-    async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> Connection:
-        while True:
-            connection = await super().connect(req, traces, timeout)
-            protocol = connection.protocol
-            if protocol is None or protocol not in self._used or not protocol.should_close:
-                break
+    def take(self, origin: Origin) -> Connection | None:
+        """A connection that is free; None where one has to be waited for, with ``open``."""
+        lane = self._lanes.get(origin)
+        while lane is not None and lane.free:
+            connection = lane.free.pop()
+            # The provider may have closed it, or written into it; and the sweeper may be late.
+            if connection.is_quiet() and not self._is_stale(connection):
+                return connection
             connection.close()
-        if protocol is not None:
-            self._used.add(protocol)
+        return None
+
+    async def open(self, origin: Origin) -> Connection:
+        """A new connection, or one that becomes free meanwhile. Whoever calls bounds the time.
+
+        Raises:
+            OSError: it cannot be had.
+            UnicodeError: there can be no host of this name.
+        """
+        lane = self._lanes.setdefault(origin, _Lane(origin))
+        if not self._find_place(lane):
+            connection = await self._wait(lane)
+            if connection is not None:
+                return connection
+        return await self._dial(lane)
+
+    def close(self) -> None:
+        """End all connections."""
+        for connection in list(self._lane_of):
+            connection.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+
+    # --- places -----------------------------------------------------------------------------------------------------
+
+    def _find_place(self, lane: _Lane) -> bool:
+        """Take a place, where there is one that nobody has waited for, or one that a free connection can leave."""
+        if lane.waiting or not self._has_room(lane):
+            return False
+        if self._places >= self._limits.connections:
+            for idle in [connection for other in self._lanes.values() for connection in other.free[:1]][:1]:
+                idle.close()
+        if self._places >= self._limits.connections:
+            return False
+        self._occupy(lane)
+        return True
+
+    def _has_room(self, lane: _Lane) -> bool:
+        return lane.places < self._limits.connections_per_host
+
+    def _occupy(self, lane: _Lane) -> None:
+        lane.places += 1
+        self._places += 1
+
+    def _vacate(self, lane: _Lane) -> None:
+        """Leave a place, to whoever waits longest of all who may use it."""
+        lane.places -= 1
+        self._places -= 1
+        while self._places < self._limits.connections and (longest := self._longest_waiting()) is not None:
+            if longest.give(None):
+                self._occupy(longest)
+        self._forget(lane)
+
+    def _longest_waiting(self) -> _Lane | None:
+        crowded = (lane for lane in self._crowded if lane.waiting and self._has_room(lane))
+        return min(crowded, key=lambda lane: lane.waits_since, default=None)
+
+    def _forget(self, lane: _Lane) -> None:
+        if not lane.waiting:
+            self._crowded.discard(lane)
+            if not lane.places:
+                self._lanes.pop(lane.origin, None)
+
+    # --- waiting and dialling ---------------------------------------------------------------------------------------
+
+    async def _wait(self, lane: _Lane) -> Connection | None:
+        self._numbers = number = self._numbers + 1
+        given: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+        lane.waiting[number] = given
+        self._crowded.add(lane)
+        try:
+            return await given
+        except BaseException:
+            # It may have been given something in the very moment in which it was cancelled.
+            if given.done() and not given.cancelled():
+                self._give_back(lane, given.result())
+            raise
+        finally:
+            lane.waiting.pop(number, None)
+            self._forget(lane)
+
+    def _give_back(self, lane: _Lane, connection: Connection | None) -> None:
+        if connection is None:
+            self._vacate(lane)
+        elif connection.is_open:
+            self._is_free(connection)
+
+    async def _dial(self, lane: _Lane) -> Connection:
+        try:
+            connection = await self._dialer.dial(lane.origin)
+            if not connection.is_open:
+                raise ConnectionResetError
+        except BaseException:
+            self._vacate(lane)
+            raise
+        self._lane_of[connection] = lane
+        connection.belongs(self._is_free, self._is_gone)
         return connection
 
+    # --- what connections tell --------------------------------------------------------------------------------------
 
-class _Body(httpx.AsyncByteStream):
-    """The body of a response, with httpx's errors."""
+    def _is_free(self, connection: Connection) -> None:
+        lane = self._lane_of.get(connection)
+        if lane is None:
+            return
+        # Where all places are taken, others may have waited longer: they need the place and not the connection.
+        rival = self._longest_waiting() if self._crowded and self._places >= self._limits.connections else None
+        if rival is not None and (not lane.waiting or rival.waits_since < lane.waits_since):
+            connection.close()
+        elif not lane.give(connection):
+            self._keep(lane, connection)
 
-    def __init__(self, inner: httpx.AsyncByteStream) -> None:
-        self._inner = inner
+    def _keep(self, lane: _Lane, connection: Connection) -> None:
+        lane.free.append(connection)
+        loop = asyncio.get_running_loop()
+        connection.free_since = loop.time()
+        if self._sweeper is None:
+            self._sweeper = loop.call_later(self._limits.keepalive, self._sweep)
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        with httpx_errors():
-            async for data in self._inner:
-                yield data
+    def _is_gone(self, connection: Connection) -> None:
+        lane = self._lane_of.pop(connection)
+        if connection in lane.free:
+            lane.free.remove(connection)
+        self._vacate(lane)
 
-    async def aclose(self) -> None:
-        with httpx_errors():
-            await self._inner.aclose()
+    # --- keeping ----------------------------------------------------------------------------------------------------
 
+    def _is_stale(self, connection: Connection) -> bool:
+        return asyncio.get_running_loop().time() - connection.free_since >= self._limits.keepalive
 
-class _Pieces(httpx.AsyncByteStream):
-    """The body of a large request."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for at in range(0, len(self._body), _PIECE):
-            yield self._body[at : at + _PIECE]
-
-
-def _in_pieces(request: httpx.Request) -> httpx.Request:
-    if len(request.content) <= _PIECE:
-        return request
-    pieces = _Pieces(request.content)
-    return httpx.Request(
-        request.method, request.url, headers=request.headers, stream=pieces, extensions=request.extensions
-    )
-
-
-#: aiohttp's exceptions as httpx's, the first that fits; a class therefore stands in front of its bases.
-_ERRORS: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
-    (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout),
-    (TimeoutError, httpx.ReadTimeout),
-    # Refused, no route, no such host, TLS that fails.
-    (aiohttp.ClientConnectorError, httpx.ConnectError),
-    (aiohttp.InvalidURL, httpx.UnsupportedProtocol),
-    (aiohttp.NonHttpUrlClientError, httpx.UnsupportedProtocol),
-    # A head or a chunk that is not HTTP, or larger than the limits.
-    (aiohttp.ClientResponseError, httpx.RemoteProtocolError),
-    (HttpProcessingError, httpx.RemoteProtocolError),
-    # Cut short: before the head, within the body, while sending.
-    (aiohttp.ClientError, httpx.ReadError),
-    (OSError, httpx.ReadError),
-)
-_FOREIGN = (httpx.TransportError, aiohttp.ClientError, HttpProcessingError, OSError)
-
-
-@contextmanager
-def httpx_errors() -> Iterator[None]:
-    """Raise what httpx's own transport would raise, whatever aiohttp or httpx-aiohttp make of it.
-
-    The message is the class's name: aiohttp's own quotes what it received.
-    """
-    try:
-        yield
-    except _FOREIGN as error:
-        cause = error.__cause__ if isinstance(error, httpx.TransportError) else error
-        for foreign, own in _ERRORS:
-            if isinstance(cause, foreign):
-                raise own(type(cause).__name__) from cause
-        raise
+    def _sweep(self) -> None:
+        self._sweeper = None
+        for connection in [connection for lane in self._lanes.values() for connection in lane.free]:
+            if self._is_stale(connection):
+                connection.close()
+        if any(lane.free for lane in self._lanes.values()):
+            self._sweeper = asyncio.get_running_loop().call_later(self._limits.keepalive, self._sweep)

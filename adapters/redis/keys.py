@@ -75,6 +75,11 @@ def tenant(tenant_id: TenantId) -> str:
     return f"tenant:{require_id(tenant_id)}"
 
 
+def tenants() -> str:
+    """The pattern of all tenants' documents."""
+    return "tenant:*"
+
+
 def balances(tenant_id: TenantId | None) -> str:
     """The pattern of all balances, or of a tenant's; an id has no character that means something in a pattern."""
     return "tokens:*" if tenant_id is None else f"tokens:{require_id(tenant_id)}:*"

@@ -13,7 +13,7 @@ from domain.errors import BalanceTooLarge, InsufficientTokens, OperationConflict
 from domain.ledger import (
     HISTORY,
     Account,
-    Asking,
+    Deposit,
     Entry,
     EntryKind,
     Finding,
@@ -67,8 +67,8 @@ class RedisLedger:
     async def hold(
         self, account: Account, hold_id: str, *, wanted: int, least: int, initial: int, seconds: float, lasting: bool
     ) -> Hold:
-        asking = Asking(account, hold_id, wanted, least, initial, seconds, lasting)
-        answer, *numbers = await self._run("hold", AccountKeys.of(account), *asking_words(asking))
+        deposit = Deposit(account, hold_id, wanted, least, initial, seconds, lasting)
+        answer, *numbers = await self._run("hold", AccountKeys.of(account), *deposit_words(deposit))
         if answer == b"SHORT":
             raise InsufficientTokens(available_of(answer, *numbers))
         return Hold(hold_id, int(numbers[0]))
@@ -132,15 +132,15 @@ class RedisLedger:
         return (now(self._clock), *self._common)
 
 
-def asking_words(asking: Asking) -> list[Word]:
+def deposit_words(deposit: Deposit) -> list[Word]:
     """A hold that is asked for, as scripts take it."""
     return [
-        keys.require_id(asking.hold_id),
-        require_tokens(asking.wanted, least=1),
-        require_tokens(asking.least, least=1),
-        require_tokens(asking.initial),
-        milliseconds(require_seconds(asking.seconds)),
-        int(asking.lasting),
+        keys.require_id(deposit.hold_id),
+        require_tokens(deposit.wanted, least=1),
+        require_tokens(deposit.least, least=1),
+        require_tokens(deposit.initial),
+        milliseconds(require_seconds(deposit.seconds)),
+        int(deposit.lasting),
     ]
 
 

@@ -7,13 +7,22 @@ from adapters.redis import keys
 from adapters.redis.connection import RedisConnection
 from adapters.redis.keys import RunKeys, ShardKeys
 from adapters.redis.pipe import Word
-from adapters.redis.records import claim_of, completion_of, ending_words, paired, record_of, run_of, work_text
+from adapters.redis.records import (
+    answered_words,
+    claim_of,
+    completion_of,
+    ending_words,
+    paired,
+    record_of,
+    run_of,
+    work_text,
+)
 from adapters.redis.scripts import milliseconds, now, script
 from domain.chat import Completion
 from domain.errors import CompletionShared
 from domain.ids import is_id
 from domain.ports import Clock
-from domain.runs import NEXT, Appended, Claim, Ending, LogSlice, Run, Standing, Status, Survey, Work, shard_of
+from domain.runs import NEXT, Answered, Appended, Claim, Ending, LogSlice, Run, Standing, Status, Survey, Work, shard_of
 from domain.tenants import TenantId, UserId
 
 #: The most overdue runs that one survey names.
@@ -68,17 +77,25 @@ class RedisRunStore:
     # --- owning ---------------------------------------------------------------------------------------------------
 
     async def append(
-        self, run_id: str, fence: int, base: int, entries: Sequence[bytes], ending: Ending | None = None
+        self,
+        run_id: str,
+        fence: int,
+        base: int,
+        entries: Sequence[bytes],
+        ending: Ending | None = None,
+        by: Answered | None = None,
     ) -> Appended:
-        words: list[Word] = [now(self._clock), run_id, *self.append_words(fence, base, entries, ending)]
+        words: list[Word] = [now(self._clock), run_id, *self.append_words(fence, base, entries, ending, by)]
         standing, tail = await self._connection.run(script("runs/append"), appended_keys(run_id, ending), words)
         return Appended(Standing(standing.decode()), tail)
 
-    def append_words(self, fence: int, base: int, entries: Sequence[bytes], ending: Ending | None) -> Sequence[Word]:
-        """Entries and ending as scripts take them."""
+    def append_words(
+        self, fence: int, base: int, entries: Sequence[bytes], ending: Ending | None, by: Answered | None
+    ) -> Sequence[Word]:
+        """Entries, ending and who answers, as scripts take them."""
         before = _states_before(ending)
         lasts = (self._lease_ms, self._kept_ms, self._log_kept_ms)
-        return (fence, base, *lasts, before, *ending_words(ending), *entries)
+        return (fence, base, *lasts, before, *ending_words(ending), *answered_words(by), *entries)
 
     async def seize(self, run_id: str) -> Claim | None:
         return claim_of(await self._take_over("runs/seize", run_id))
@@ -134,6 +151,10 @@ class RedisRunStore:
         waiting, turn, first, overdue = await self._connection.run(script("runs/survey"), [at.ready, at.leases], words)
         late = tuple(run_id.decode() for run_id in overdue)
         return Survey(waiting, int(turn), late, first.decode()) if first is not None else Survey(waiting, overdue=late)
+
+    async def unfinished(self, shard: int, limit: int) -> Sequence[str]:
+        found = await self._connection.command("ZRANGE", ShardKeys.of(shard).leases, 0, limit - 1)
+        return [run_id.decode() for run_id in found]
 
     async def attend(self, run_id: str, seconds: float) -> None:
         await self._connection.command("SET", RunKeys.of(run_id).attended, 1, "PX", max(milliseconds(seconds), 1))

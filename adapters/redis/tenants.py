@@ -3,17 +3,23 @@
 An operator writes documents with SET, so nobody tells us of a change: what was read is believed for a short time.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.documents import parse_tenant, write_document
+from adapters.documents import flaws_of, parse_tenant, read_document, write_document
 from adapters.redis import keys
 from adapters.redis.connection import RedisConnection
+from adapters.redis.pipe import Word
 from adapters.redis.recent import Recent
+from adapters.redis.scripts import script
+from domain.administration.documents import Flaw, version_of
+from domain.administration.errors import VersionChanged
 from domain.chat import JsonObject
 from domain.errors import TenantMisconfigured
 from domain.ids import is_id
+from domain.ports import Stored
 from domain.tenants import Limits, Tenant, TenantId
 
 
@@ -49,6 +55,37 @@ class RedisTenantStore:
         await self._connection.command("SET", keys.tenant(tenant_id), written)
         self._recent.put(tenant_id, read)
 
+    # --- for who changes them -------------------------------------------------------------------------------------
+
+    async def ids(self) -> AsyncGenerator[TenantId, None]:
+        async with aclosing(self._connection.scan(keys.tenants())) as found:
+            async for key in found:
+                tenant_id = key.partition(":")[2]
+                if is_id(tenant_id):
+                    yield tenant_id
+
+    async def read(self, tenant_id: TenantId) -> Stored | None:
+        written = await self._connection.command("GET", keys.tenant(tenant_id))
+        return _stored(tenant_id, written) if written is not None else None
+
+    async def replace(self, tenant_id: TenantId, document: JsonObject | None, version: str | None) -> Stored:
+        written = write_document(document) if document is not None else None
+        tenant = parse_tenant(tenant_id, written, self._defaults) if written is not None else None
+        present = await self._connection.command("GET", keys.tenant(tenant_id))
+        if version != (version_of(present) if present is not None else None):
+            raise VersionChanged
+        if not await self._swap(tenant_id, present, written):
+            raise VersionChanged
+        self._recent.put(tenant_id, _Read(written, tenant) if written is not None else None)
+        return _stored(tenant_id, written) if written is not None else Stored(tenant_id, None, "")
+
+    def flaws(self, document: JsonObject) -> Sequence[Flaw]:
+        return flaws_of(document)
+
+    async def _swap(self, tenant_id: TenantId, present: bytes | None, written: bytes | None) -> bool:
+        words: list[Word] = [int(present is not None), present or b"", int(written is not None), written or b""]
+        return bool(await self._connection.run(script("tenants/swap"), [keys.tenant(tenant_id)], words))
+
     async def aclose(self) -> None:
         """Wait for the reads under way."""
         await self._recent.aclose()
@@ -65,3 +102,7 @@ class RedisTenantStore:
             return _Read(document, parse_tenant(tenant_id, document, self._defaults))
         except TenantMisconfigured:
             return _Read(document, None)
+
+
+def _stored(tenant_id: TenantId, written: bytes) -> Stored:
+    return Stored(tenant_id, read_document(written), version_of(written))

@@ -6,10 +6,11 @@ from domain import limits, tokens
 from domain.chat import ChatRequest
 from domain.completions.till import give_back, take_hold
 from domain.errors import InsufficientTokens
-from domain.ledger import Account, Asking, Hold
+from domain.ledger import Account, Deposit, Hold
 from domain.ports import Ledger, RateLimiter, Till, Tokenizer
-from domain.providers import Planner, Target
+from domain.providers import Target
 from domain.rate import Charge, Slot, Verdict
+from domain.routing import Route, Router
 from domain.tenants import Caller, Tenant, is_nobody
 
 #: Seconds that what was set aside stays so, and that a run keeps its slots, without its owner saying that it goes on.
@@ -29,7 +30,7 @@ class Prepared:
     caller: Caller
     request: ChatRequest
     run_id: str
-    target: Target
+    route: Route
     account: Account
     initial_tokens: int
     prompt_tokens: int
@@ -37,6 +38,11 @@ class Prepared:
     estimate: int
     charges: tuple[Charge, ...]
     slots: tuple[Slot, ...]
+
+    @property
+    def target(self) -> Target:
+        """Who is asked first: what is set aside is what that one may cost."""
+        return self.route.first
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,7 @@ class Admitted:
 class Admission:
     """The checks of a completion."""
 
-    planner: Planner
+    router: Router
     tokenizer: Tokenizer
     limiter: RateLimiter
     ledger: Ledger
@@ -71,8 +77,8 @@ class Admission:
             StoreUnavailable: rate or balance cannot be told, so nothing may be spent.
         """
         prepared = await self.prepare(caller, request, run_id)
-        asking = _asking(prepared, HOLD_SECONDS)
-        verdict, hold = await self.till.admit(caller.tenant.id, prepared.charges, prepared.slots, asking)
+        deposit = _deposit(prepared, HOLD_SECONDS)
+        verdict, hold = await self.till.admit(caller.tenant.id, prepared.charges, prepared.slots, deposit)
         return _admitted(prepared, verdict, hold)
 
     async def prepare(self, caller: Caller, request: ChatRequest, run_id: str, *, queued: bool = False) -> Prepared:
@@ -81,11 +87,12 @@ class Admission:
         Raises:
             SluiceError: as ``admit``, up to NoApiKey.
         """
-        target = self.planner.plan(caller, request)
-        prompt_tokens = await self._count(target, request)
-        tokens.require_fit(target.model.context_window, prompt_tokens, request)
+        route = self.router.route(caller, request)
+        prompt_tokens = await self._count(route.first, request)
+        route = self.router.fitting(route, prompt_tokens, request)
         group = caller.tenant.group(caller.group)
-        target = self.planner.with_key(target, caller.tenant)
+        route = self.router.with_keys(route, caller.tenant)
+        target = route.first
         bound = self._bound(target, request, prompt_tokens)
         estimate = tokens.rate_estimate(request, prompt_tokens, bound)
         account = Account(caller.tenant.id, group.id, caller.user)
@@ -93,7 +100,7 @@ class Admission:
             caller,
             request,
             run_id,
-            target,
+            route,
             account,
             group.initial_tokens,
             prompt_tokens,
@@ -122,7 +129,7 @@ class Admission:
             StoreUnavailable: the balance cannot be told.
         """
         try:
-            hold = await take_hold(self.ledger, _asking(prepared, HOLD_SECONDS + waiting))
+            hold = await take_hold(self.ledger, _deposit(prepared, HOLD_SECONDS + waiting))
         except InsufficientTokens:
             await give_back(self.limiter, prepared.caller.tenant.id, prepared.charges, prepared.slots, verdict)
             raise
@@ -155,11 +162,11 @@ class Admission:
         )
 
 
-def _asking(prepared: Prepared, seconds: float) -> Asking:
+def _deposit(prepared: Prepared, seconds: float) -> Deposit:
     policy, account = prepared.caller.tenant.policy, prepared.account
     asked = tokens.reservation(policy, prepared.prompt_tokens, prepared.bound, prepared.target.model.weight)
     lasting = not is_nobody(account.group, account.user)
-    return Asking(account, prepared.run_id, asked.wanted, asked.least, prepared.initial_tokens, seconds, lasting)
+    return Deposit(account, prepared.run_id, asked.wanted, asked.least, prepared.initial_tokens, seconds, lasting)
 
 
 def _admitted(prepared: Prepared, verdict: Verdict, hold: Hold) -> Admitted:

@@ -14,10 +14,10 @@ from domain.completions.tail import Tail
 from domain.errors import CompletionCancelled, StoreUnavailable
 from domain.ledger import Settlement
 from domain.ports import RunStore, Till
-from domain.runs import Appended, Ending, Run, Standing, Work
+from domain.runs import Answered, Appended, Ending, Run, Standing, Work
 
-#: Adds entries behind a number, and the ending with them.
-_End: TypeAlias = Callable[[int, Sequence[bytes]], Awaitable[Appended]]
+#: Adds entries behind a number, and the ending with them; and who answers, where that is new.
+_End: TypeAlias = Callable[[int, Sequence[bytes], Answered | None], Awaitable[Appended]]
 
 #: How often one write may find that the store has lost what it had, before it counts as away.
 _REPAIRS = 3
@@ -44,6 +44,9 @@ class LogWriter:
         self._said: list[bytes] = []
         self._rescue: asyncio.Task[None] | None = None
         self._writing = False
+        #: Who answers, once it is known, and what of that the store has acknowledged.
+        self.answered: Answered | None = None
+        self._told: Answered | None = None
         self.written = asyncio.get_running_loop().time()
 
     @property
@@ -96,8 +99,8 @@ class LogWriter:
             StoreUnavailable: the store has been away for longer than the grace.
         """
 
-        def end(base: int, entries: Sequence[bytes]) -> Awaitable[Appended]:
-            return self._store.append(self._run.id, self._run.fence, base, entries, ending)
+        def end(base: int, entries: Sequence[bytes], by: Answered | None) -> Awaitable[Appended]:
+            return self._store.append(self._run.id, self._run.fence, base, entries, ending, by)
 
         await self.abort()
         await insist(lambda: self._put(end), self._grace)
@@ -111,9 +114,9 @@ class LogWriter:
         """
         charged = 0
 
-        async def end(base: int, entries: Sequence[bytes]) -> Appended:
+        async def end(base: int, entries: Sequence[bytes], by: Answered | None) -> Appended:
             nonlocal charged
-            appended, charged = await till.conclude(settlement, self._run.fence, base, entries, ending)
+            appended, charged = await till.conclude(settlement, self._run.fence, base, entries, ending, by)
             return appended
 
         await self.abort()
@@ -151,11 +154,12 @@ class LogWriter:
     async def _put_from(self, base: int, end: _End | None) -> None:
         run = self._run
         for _ in range(_REPAIRS):
-            entries = self._said[base:]
+            entries, by = self._said[base:], self.answered
+            news = by if by != self._told else None
             if end is None:
-                answer = await self._store.append(run.id, run.fence, base, entries)
+                answer = await self._store.append(run.id, run.fence, base, entries, by=news)
             else:
-                answer = await end(base, entries)
+                answer = await end(base, entries, news)
             match answer.standing:
                 case Standing.LOST:
                     raise Superseded
@@ -164,8 +168,9 @@ class LogWriter:
                 case Standing.UNKNOWN:
                     # Somebody emptied the store. What is known here is enough to go on.
                     await self._store.begin(run, self._work)
-                    base = 0
+                    base, self._told = 0, None
                 case Standing.OWNED | Standing.CANCELLING:
+                    self._told = by
                     self._acknowledge(base + len(entries))
                     if answer.standing is Standing.CANCELLING and end is None:
                         raise CompletionCancelled

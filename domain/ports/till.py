@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from domain.ledger import Asking, Hold, Settlement
+from domain.ledger import Deposit, Hold, Settlement
 from domain.rate import Charge, Slot, Verdict
-from domain.runs import Appended, Ending
+from domain.runs import Answered, Appended, Ending
 from domain.tenants import TenantId
 
 
@@ -15,7 +15,7 @@ class Till(Protocol):
     """
 
     async def admit(
-        self, tenant: TenantId, charges: Sequence[Charge], slots: Sequence[Slot], asking: Asking
+        self, tenant: TenantId, charges: Sequence[Charge], slots: Sequence[Slot], deposit: Deposit
     ) -> tuple[Verdict, Hold]:
         """``RateLimiter.take``, and where that has room, ``Ledger.hold``: both, or nothing is taken.
 
@@ -29,7 +29,13 @@ class Till(Protocol):
         ...
 
     async def conclude(
-        self, settlement: Settlement, fence: int, base: int, entries: Sequence[bytes], ending: Ending
+        self,
+        settlement: Settlement,
+        fence: int,
+        base: int,
+        entries: Sequence[bytes],
+        ending: Ending,
+        by: Answered | None = None,
     ) -> tuple[Appended, int]:
         """``Ledger.settle``, and ``RunStore.append`` with an ending that tells what was charged; and what that was.
 

@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, TypeAlias
 
@@ -42,22 +43,44 @@ def start(environment: dict[str, str], *, surfaces: bool) -> Exit:
         return _refuse(f"{PREFIX}REDIS_URL: is required, a worker shares its queue through it", Exit.MISCONFIGURED)
     with ExitStack() as stack:
         try:
-            listener = stack.enter_context(_listener(settings.host, settings.port))
-        except OSError as error:
-            return _refuse(f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}", Exit.UNAVAILABLE)
+            listeners = _listeners(settings, stack)
+        except CannotListen as error:
+            return _refuse(str(error), Exit.UNAVAILABLE)
         # Port 0 is any free one: from here on the settings name the one that it became.
-        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-        return _serve(settings, environment, listener, stack, surfaces=surfaces)
+        settings = settings.model_copy(update={"port": listeners.public.getsockname()[1]})
+        return _serve(settings, environment, listeners, stack, surfaces=surfaces)
+
+
+class CannotListen(Exception):
+    """An address that cannot be listened on, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Sockets that listen: the public one and, where it is wanted, the one of the admin API."""
+
+    public: socket.socket
+    admin: socket.socket | None = None
+
+
+def _listeners(settings: Settings, stack: ExitStack) -> Listeners:
+    public = stack.enter_context(_listener(settings.host, settings.port))
+    if settings.admin_port is None:
+        return Listeners(public)
+    return Listeners(public, stack.enter_context(_listener(settings.admin_host, settings.admin_port)))
 
 
 def _listener(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = host == "::" and socket.has_dualstack_ipv6()
-    return socket.create_server((host, port), family=family, backlog=1024, dualstack_ipv6=both)
+    try:
+        return socket.create_server((host, port), family=family, backlog=1024, dualstack_ipv6=both)
+    except OSError as error:
+        raise CannotListen(f"{host}:{port} cannot be listened on: {error.strerror}") from None
 
 
 def _serve(
-    settings: Settings, environment: dict[str, str], listener: socket.socket, stack: ExitStack, *, surfaces: bool
+    settings: Settings, environment: dict[str, str], listeners: Listeners, stack: ExitStack, *, surfaces: bool
 ) -> Exit:
     # Imported only now: a wrong setting is told at once, and the server's imports take their time.
     from config.composition import CompositionError, build, start_logging
@@ -71,11 +94,11 @@ def _serve(
         if settings.demo and surfaces:
             stage = stack.enter_context(demo.stage(settings, environment))
             container = build(stage.settings, own_providers=stage.providers)
-            app = assemble(container, before=partial(demo.set_up, container.tenants(), stage))
+            app = assemble(container, before=partial(demo.set_up, container.tenants(), stage), admin=listeners.admin)
             app.register_listener(_greeting(demo.welcome(stage, container.registry())), "after_server_start")
         else:
-            app = assemble(build(settings), surfaces=surfaces)
-        run(app, listener)
+            app = assemble(build(settings), surfaces=surfaces, admin=listeners.admin)
+        run(app, listeners.public)
     except (CompositionError, Unfit) as error:
         return _refuse(str(error), Exit.MISCONFIGURED)
     return Exit.DONE

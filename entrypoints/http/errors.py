@@ -4,9 +4,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from http import HTTPStatus
 
 import orjson
 
+from domain.administration.errors import InvalidDocument
 from domain.chat import JsonObject
 from domain.errors import (
     AmbiguousToken,
@@ -28,6 +30,8 @@ class Dialect(Enum):
     """``{"error": "<message>"}``"""
     OPENAI = "openai"
     """``{"error": {"message", "type", "param", "code"}}``, always with all four."""
+    PROBLEM = "problem"
+    """Problem details: https://www.rfc-editor.org/rfc/rfc9457"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ _TABLE: Mapping[Kind, tuple[int, str]] = {
     Kind.FORBIDDEN: (403, "invalid_request_error"),
     Kind.NOT_FOUND: (404, "invalid_request_error"),
     Kind.CONFLICT: (409, "invalid_request_error"),
+    Kind.CHANGED: (412, "invalid_request_error"),
     Kind.GONE: (410, "invalid_request_error"),
     Kind.RATE_LIMITED: (429, "requests"),
     Kind.OUT_OF_TOKENS: (429, "insufficient_quota"),
@@ -74,6 +79,7 @@ class ErrorAnswer:
     status: int
     body: bytes
     headers: dict[str, str]
+    media_type: str = "application/json"
 
 
 class HttpRefusal(SluiceError):
@@ -107,9 +113,29 @@ def answer(error: SluiceError, manners: Manners, request_id: str) -> ErrorAnswer
     dialect = manners.dialect
     if error.kind is Kind.OUT_OF_TOKENS and manners.quota_dialect is not None:
         dialect = manners.quota_dialect
-    told: object = error.message if dialect is Dialect.PLAIN else error_object(error)
+    status = status_of(error, manners)
     headers = {"X-Request-Id": request_id, "X-Error-Code": error.code, **_headers_of(error)}
-    return ErrorAnswer(status_of(error, manners), orjson.dumps({"error": told}), headers)
+    if dialect is Dialect.PROBLEM:
+        told = orjson.dumps(_problem(error, status, request_id))
+        return ErrorAnswer(status, told, headers, "application/problem+json")
+    inside: object = error.message if dialect is Dialect.PLAIN else error_object(error)
+    return ErrorAnswer(status, orjson.dumps({"error": inside}), headers)
+
+
+def _problem(error: SluiceError, status: int, request_id: str) -> JsonObject:
+    problem: JsonObject = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": error.message,
+        "code": error.code,
+        "request_id": request_id,
+    }
+    if error.param is not None:
+        problem["param"] = error.param
+    if isinstance(error, InvalidDocument):
+        problem["errors"] = [{"pointer": flaw.pointer, "detail": flaw.what} for flaw in error.flaws]
+    return problem
 
 
 def _type_of(error: SluiceError) -> str:

@@ -18,7 +18,7 @@ from adapters.redis.runs import RedisRunStore
 from adapters.redis.till import RedisTill
 from domain.completions.till import SeparateTill
 from domain.errors import InsufficientTokens, RateLimited, SluiceError, StoreUnavailable
-from domain.ledger import Asking, Settlement
+from domain.ledger import Deposit, Settlement
 from domain.ports import Ledger, RateLimiter, RunStore, Till
 from domain.rate import Allowance, Charge, Slot
 from domain.runs import Appended, Ending, Run, Standing, ended
@@ -58,13 +58,13 @@ class Stores:
         return cls(RedisTill(connection, *shared, runs), *shared, runs)
 
     async def admit(self, hold_id: str = "run-1", wanted: int = 10, **more: Any) -> object:
-        """What comes of asking, an error too."""
+        """What comes of deposit, an error too."""
         least = more.pop("least", 1)
-        asking = Asking(ALICE, hold_id, wanted, least, INITIAL, 60.0, lasting=True)
+        deposit = Deposit(ALICE, hold_id, wanted, least, INITIAL, 60.0, lasting=True)
         charges = more.get("charges", [REQUESTS, TOKENS])
         slots = more.get("slots", [replace(PLACE, holder=hold_id)])
         try:
-            return await self.till.admit("acme", charges, slots, asking)
+            return await self.till.admit("acme", charges, slots, deposit)
         except SluiceError as error:
             return type(error)
 
@@ -99,7 +99,7 @@ async def run(stores: Stores) -> Run:
 
 async def test_who_is_admitted_has_taken_from_the_limits_and_set_tokens_aside(stores: Stores) -> None:
     verdict, hold = await stores.till.admit(
-        "acme", [REQUESTS, TOKENS], [PLACE], Asking(ALICE, "run-1", 10, 1, INITIAL, 60.0, lasting=True)
+        "acme", [REQUESTS, TOKENS], [PLACE], Deposit(ALICE, "run-1", 10, 1, INITIAL, 60.0, lasting=True)
     )
 
     assert [(reading.what, reading.remaining) for reading in verdict.readings] == [("requests", 99), ("tokens", 960)]

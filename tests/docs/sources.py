@@ -2,8 +2,10 @@
 
 import ast
 import itertools
+import re
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 from domain.errors import SluiceError
 from entrypoints.http import parsing
@@ -12,6 +14,8 @@ from tests.docs.pages import CHECKOUT
 #: Where errors are made.
 _FOLDERS = ("domain", "entrypoints/http", "adapters")
 _HTTP = "entrypoints/http"
+#: Below it, what is not for the surfaces' callers.
+_ADMIN = "entrypoints/http/admin"
 
 
 def subclasses(base: type[SluiceError] = SluiceError) -> Iterator[type[SluiceError]]:
@@ -33,10 +37,16 @@ def literals() -> set[str]:
     return written | _composed_codes()
 
 
-def http_refusals() -> dict[str, int | None]:
+def actions() -> set[str]:
+    """Everything in the domain that looks like an action of the audit: ``tenant.create``."""
+    texts = {text for tree in _trees("domain/administration") for node in ast.walk(tree) for text in _text(node)}
+    return {text for text in texts if re.fullmatch(r"[a-z]+\.[a-z]+", text)}
+
+
+def http_refusals(folder: str = _HTTP) -> dict[str, int | None]:
     """Code and status of every HttpRefusal that is made; None where the status is a variable."""
     found: dict[str, int | None] = {}
-    for call in _calls("HttpRefusal"):
+    for call in _calls("HttpRefusal", folder):
         given = {word.arg: word.value for word in call.keywords}
         (code,), status = _text(given["code"]), given["status"]
         found[code] = int(str(status.value)) if isinstance(status, ast.Constant) else None
@@ -45,7 +55,7 @@ def http_refusals() -> dict[str, int | None]:
 
 def headers_sent() -> set[str]:
     """Keys of dictionaries and of items that look like a header's name; of an f-string, what it begins with."""
-    nodes = [node for tree in _trees(_HTTP) for node in ast.walk(tree)]
+    nodes = [node for tree in _surfaces() for node in ast.walk(tree)]
     keys = [key for node in nodes if isinstance(node, ast.Dict) for key in node.keys]
     keys += [node.slice for node in nodes if isinstance(node, ast.Subscript)]
     names = {text for key in keys for text in _text(key.values[0] if isinstance(key, ast.JoinedStr) else key)}
@@ -54,7 +64,7 @@ def headers_sent() -> set[str]:
 
 def headers_read() -> set[str]:
     """What is asked of a request's headers."""
-    asked = [*_calls("get"), *_calls("getall")]
+    asked = [call for name in ("get", "getall") for tree in _surfaces() for call in _calls_in(tree, name)]
     return {
         text
         for call in asked
@@ -79,17 +89,31 @@ def _codes_given(tree: ast.AST) -> Iterator[str]:
                     yield from _text(default)
 
 
-def _calls(name: str) -> Iterator[ast.Call]:
-    """Calls of a function or method of this name, where HTTP is spoken."""
-    for tree in _trees(_HTTP):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == name:
-                yield node
+def _calls(name: str, folder: str) -> Iterator[ast.Call]:
+    """Calls of a function or method of this name, in the files of a folder."""
+    for tree in _trees(folder):
+        yield from _calls_in(tree, name)
+
+
+def _calls_in(tree: ast.Module, name: str) -> Iterator[ast.Call]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == name:
+            yield node
+
+
+def _surfaces() -> list[ast.Module]:
+    """Where HTTP is spoken with the surfaces' callers."""
+    return [tree for tree in _trees(_HTTP) if tree not in _trees(_ADMIN)]
 
 
 @cache
 def _trees(*folders: str) -> tuple[ast.Module, ...]:
-    return tuple(ast.parse(path.read_text()) for folder in folders for path in (CHECKOUT / folder).rglob("*.py"))
+    return tuple(_tree(path) for folder in folders for path in sorted((CHECKOUT / folder).rglob("*.py")))
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def _text(node: ast.AST | None) -> Iterator[str]:

@@ -11,9 +11,12 @@ from sanic.exceptions import NotFound
 
 from adapters.documents import parse_tenant
 from adapters.redis import keys
+from config.composition import build
+from config.settings import Settings
 from domain.ids import is_id
 from domain.tenants import Limits
 from entrypoints.http import group_surface, provider_surface, tenant_surface
+from entrypoints.http.assembly import admin_routes
 from entrypoints.http.parsing import Fields, parse
 from tests.docs.app import serves
 from tests.docs.pages import CHECKOUT, PAGES, page
@@ -26,6 +29,8 @@ CURLS = [
     for _, block in SHELL
     for command in re.findall(r"curl .*?(?=\||$)", block.replace("\\\n", " "), re.MULTILINE)
 ]
+#: Those of the admin API, whose paths begin with a variable.
+ADMIN_CURLS = [command for command in CURLS if "$ADMIN/" in command]
 SETS = [shlex.split(line) for _, block in SHELL for line in block.splitlines() if line.startswith("redis-cli SET")]
 
 
@@ -45,7 +50,7 @@ def test_python_examples_are_valid(name: str, block: str) -> None:
     compile(block, name, "exec")
 
 
-@pytest.mark.parametrize("command", CURLS)
+@pytest.mark.parametrize("command", [command for command in CURLS if command not in ADMIN_CURLS])
 def test_a_curl_command_is_for_a_path_that_exists_and_sends_what_it_takes(command: str) -> None:
     words = shlex.split(command.rstrip(") "))
     path = urlsplit(next(word for word in words if word.startswith("http"))).path
@@ -55,6 +60,21 @@ def test_a_curl_command_is_for_a_path_that_exists_and_sends_what_it_takes(comman
 
     if body is not None:
         parse(json.loads(body), fields_of(path))
+
+
+@pytest.mark.parametrize("command", ADMIN_CURLS)
+def test_a_curl_command_for_the_admin_api_is_for_a_route_of_it(command: str) -> None:
+    words = shlex.split(command.rstrip(") "))
+    path = next(word for word in words if word.startswith("$ADMIN")).removeprefix("$ADMIN")
+    method = words[words.index("-X") + 1] if "-X" in words else "GET"
+
+    (_,) = [
+        route
+        for route in admin_routes(build(Settings()))
+        if route.method == method and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", route.path), path)
+    ]
+
+    assert "-d" not in words or json.loads(words[words.index("-d") + 1])
 
 
 def test_a_path_that_does_not_exist_would_be_noticed() -> None:

@@ -1,69 +1,18 @@
-"""Every line of the log, every key in Redis and every check of readiness is documented."""
+"""Every key in Redis, every check of readiness and every exit status is documented."""
 
 from dataclasses import fields
-from typing import get_args
-
-import pytest
 
 from adapters.auth.jwks import AnyKeys
-from adapters.journal.lines import line_of
 from adapters.redis import keys
 from adapters.redis.dependency import RedisDependency
 from adapters.redis.keys import AccountKeys, RunKeys, ShardKeys
 from config.composition import build
 from config.settings import Settings
-from domain import facts
-from domain.facts import Fact
 from domain.ledger import Account
 from entrypoints.cli.exits import Exit
-from tests.docs.pages import Row, codes, page
+from tests.docs.pages import codes, page
 
 OPERATIONS = page("docs/operations.md")
-LINES = OPERATIONS.section("The log").rows("message", "level", "fields")
-FIELDS = {name for row in OPERATIONS.section("The log").rows("field", "meaning") for name in codes(row["field"])}
-
-#: One of each fact.
-FACTS: tuple[Fact, ...] = (
-    facts.CompletionRequested("acme", "job-1"),
-    facts.RequestServed("req-1", "GET", "/healthz", 200, 1.0),
-    facts.RunEnded("job-1", "acme", "openai", "gpt-4o", "completed", 1.0, 10),
-    facts.RunEnded("job-1", "acme", "openai", "gpt-4o", "cancelled", 1.0, 10, "completion_cancelled"),
-    facts.RunEnded("job-1", "acme", "openai", "gpt-4o", "failed", 1.0, 0, "provider_error", "status 500"),
-    facts.RunRequeued("job-1", "acme", 1, "worker_lost"),
-    facts.RunJoined("job-1", "acme", "openai", "gpt-4o", "hit"),
-    facts.StreamResumed("job-1", "acme", 3),
-    facts.LeaseLost("job-1", "acme", 1),
-    facts.SettlementFailed("job-1", "acme", 10),
-    facts.RecordFailed("job-1", "acme"),
-    facts.Unexpected("run", ValueError(), "req-1"),
-)
-
-
-def test_this_test_knows_every_fact() -> None:
-    assert {type(fact) for fact in FACTS} == set(get_args(Fact))
-
-
-@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: type(fact).__name__)
-def test_every_line_is_documented_with_its_level_and_its_fields(fact: Fact) -> None:
-    line = line_of(fact)
-    message = line.message.replace("acme:job-1", "<tenantId>:<jobId>")
-
-    row = documented(message)
-
-    assert row["level"] == line.level
-    assert fields_of(row) == {*line.fields, *line.told}
-
-
-def test_every_field_is_explained() -> None:
-    told = {name for row in LINES for name in fields_of(row)}
-
-    assert told - FIELDS == set()
-
-
-def test_no_fact_has_a_field_that_no_line_tells() -> None:
-    told = {name for row in LINES for name in fields_of(row)} | {"status", "error", "usage"}
-
-    assert {field.name for kind in get_args(Fact) for field in fields(kind)} - told == set()
 
 
 def test_every_check_of_readiness_is_documented() -> None:
@@ -116,13 +65,3 @@ def generic(key: str, run_id: str) -> str:
     for name in ("tenantId", "group_id", "userId"):
         key = key.replace(name, f"<{name}>")
     return key.replace("0" * 64, "<digest>")
-
-
-def documented(message: str) -> Row:
-    (row,) = [row for row in LINES if codes(row["message"]) == [message]]
-    return row
-
-
-def fields_of(row: Row) -> set[str]:
-    named = codes(row["fields"])
-    return set(named) if row["fields"] != "the same" else fields_of(LINES[LINES.index(row) - 1])

@@ -3,7 +3,7 @@
 import itertools
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +36,7 @@ class Replica:
     server: Any
     port: int
     client: httpx.AsyncClient
+    admin: httpx.AsyncClient
 
     @property
     def origin(self) -> str:
@@ -64,12 +65,19 @@ class Replica:
         available: int = await self.container.ledger().available(Account(tenant, group, user))
         return available
 
-    def token(self, *tenants: str, user: str = "ann", group: str | None = "staff", lifetime: int = 600) -> str:
+    def token(
+        self,
+        *tenants: str,
+        user: str = "ann",
+        group: str | None = "staff",
+        lifetime: int = 600,
+        scopes: Sequence[str] = (),
+    ) -> str:
         """A token of this user for these tenants, in the same group of each; None leaves the group out."""
         mint = minting(self.container.settings())
         assert mint is not None
         groups = {} if group is None else dict.fromkeys(tenants, group)
-        return mint(user, tenants=tenants, groups=groups, lifetime=lifetime, now=time.time())
+        return mint(user, tenants=tenants, groups=groups, lifetime=lifetime, now=time.time(), scopes=scopes)
 
 
 #: A tenant for which everything is in order.
@@ -93,29 +101,42 @@ def providers(provider: ProviderProcess) -> tuple[ProviderSpec, ...]:
 
 @asynccontextmanager
 async def running(
-    provider: ProviderProcess, *, prepare: Callable[[Container], None] = lambda _: None, **settings: Any
+    provider: ProviderProcess,
+    *,
+    prepare: Callable[[Container], None] = lambda _: None,
+    send_buffer: int | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Replica]:
     """A replica with these settings, until the end of the block; what it is still doing then is broken off.
 
-    ``prepare`` may change the container before anything is made of it.
+    ``prepare`` may change the container before anything is made of it. ``send_buffer`` is how many bytes the kernel
+    should keep for a client that does not read.
     """
     given = Settings.model_validate({"jwt_secret": SECRET, "drain_seconds": 0.0, **settings})
     container = build(given, own_providers=providers(provider))
     prepare(container)
-    app = assemble(container, name=f"sluice-{next(_numbers)}")
+    admin_listener = socket.create_server(("127.0.0.1", 0))
+    app = assemble(container, name=f"sluice-{next(_numbers)}", admin=admin_listener)
     # Sanic rewrites parts of itself when it starts: with this, for every start afresh, and as for HTTP/1.1 alone.
     Sanic.test_mode = True
     app.state.server_info.append(ApplicationServerInfo(settings={"version": HTTP.VERSION_1}))
     # Sanic takes port 0 for its own 8000.
     listener = socket.create_server(("127.0.0.1", 0))
-    server: Any = await app.create_server(sock=listener)
+    if send_buffer is not None:
+        # The sockets that it accepts have it from the one that listens.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+    server: Any = await app.create_server(sock=listener, protocol=app.ctx.protocol)
     port: int = listener.getsockname()[1]
+    admin = f"http://127.0.0.1:{admin_listener.getsockname()[1]}"
     try:
         await server.startup()
         await server.before_start()
         await server.after_start()
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False) as client:
-            yield Replica(container, server, port, client)
+        async with (
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False) as client,
+            httpx.AsyncClient(base_url=admin, timeout=10, trust_env=False) as admin_client,
+        ):
+            yield Replica(container, server, port, client, admin_client)
     finally:
         await server.before_stop()
         await server.close()

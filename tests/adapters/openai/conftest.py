@@ -25,8 +25,6 @@ def scripted(process: ProviderProcess) -> ProviderProcess:
 @pytest.fixture
 async def transport() -> AsyncIterator[PooledTransport]:
     made = PooledTransport()
-    # What is loaded with the first request takes as long as some of the deadlines under test.
-    made.open()
     yield made
     await made.aclose()
 

@@ -87,8 +87,13 @@ def response(body: bytes, *headers: bytes) -> bytes:
     return b"\r\n".join([*lines, b"", body])
 
 
-def certificate(folder: Path, name: str = "127.0.0.1", *, expired: bool = False) -> ssl.SSLContext:
-    """A server's side of TLS with a certificate that nobody has signed but itself."""
+def certificate(
+    folder: Path, name: str = "127.0.0.1", *, expired: bool = False, for_name: bool = False
+) -> ssl.SSLContext:
+    """A server's side of TLS with a certificate that nobody has signed but itself, in ``folder``/server.pem.
+
+    ``for_name``: whoever trusts it takes it for proof of the name.
+    """
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     until = now - timedelta(days=1) if expired else now + timedelta(days=1)
@@ -100,13 +105,26 @@ def certificate(folder: Path, name: str = "127.0.0.1", *, expired: bool = False)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=2))
         .not_valid_after(until)
-        .sign(key, hashes.SHA256())
     )
+    if for_name:
+        signed = signed.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
     secret = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     file = folder / "server.pem"
-    file.write_bytes(secret + signed.public_bytes(serialization.Encoding.PEM))
+    file.write_bytes(secret + signed.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
     return context
+
+
+def open_files() -> int:
+    """How many files and sockets this process has open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+async def until(met: Callable[[], bool]) -> None:
+    """Wait, for five seconds at most, until something is so."""
+    async with asyncio.timeout(5):
+        while not met():  # noqa: ASYNC110 - it is no event of ours
+            await asyncio.sleep(0.005)

@@ -1,17 +1,21 @@
 """Calls that somebody gives up, at any moment: the provider is told at once, and the next calls are none the worse."""
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
+import httpx
 import pytest
 
+from adapters.openai.pool import PoolLimits
 from adapters.openai.provider import OpenAIProvider
-from adapters.openai.transport import PooledTransport, PoolLimits
+from adapters.openai.transport import PooledTransport
 from domain.errors import ProviderError
 from domain.ports import Call
 from tests.adapters.openai.asking import Form, answer, both_forms, call_to
+from tests.adapters.openai.servers import open_files, response, until
 from tests.provider.exchange import Seen
 from tests.provider.process import ProviderProcess
 
@@ -157,3 +161,67 @@ async def test_an_error_leaves_its_connection_to_others(scripted: ProviderProces
 
     assert await ask(narrow, call_to(scripted), "stream") == "hello wide world"
     assert all_ended(await scripted.seen_when(all_ended, deadline=4.0))
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+class Fickle(asyncio.Protocol):
+    """Answers each request at once, in two steps, in part, or not at all."""
+
+    moments = random.Random(11)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: asyncio.Transport = transport  # type: ignore[assignment]  # uvloop's are none of asyncio's
+
+    def data_received(self, data: bytes) -> None:
+        turn = self.moments.random()
+        if turn < 0.5:
+            self.transport.write(response(b"{}"))
+        elif turn < 0.9:
+            self.transport.write(CHUNKED + b"5\r\nhello\r\n")
+            asyncio.get_running_loop().call_soon(self.transport.write, b"0\r\n\r\n")
+        elif turn < 0.95:
+            self.transport.write(CHUNKED + b"5\r\nhel")
+            self.transport.close()
+
+
+#: How often a request is given up in the test below; 100,000 take about a minute.
+CANCELLATIONS = int(os.environ.get("CANCELLATIONS", "2000"))
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": True})], ids=["uvloop"])
+async def test_whatever_is_cancelled_sockets_tasks_and_places_are_as_before() -> None:
+    loop, moments = asyncio.get_running_loop(), random.Random(5)
+    server = await loop.create_server(Fickle, "127.0.0.1", 0)
+    origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    transport = PooledTransport(PoolLimits(connections=CONNECTIONS))
+    answered = 0
+
+    async def ask_once() -> bytes:
+        answer = await transport.handle_async_request(httpx.Request("POST", origin, content=b"{}"))
+        try:
+            return await answer.aread()
+        finally:
+            await answer.aclose()
+
+    async def worker(turns: int) -> None:
+        nonlocal answered
+        for _ in range(turns):
+            task = asyncio.create_task(ask_once())
+            for _ in range(moments.randrange(12)):
+                await asyncio.sleep(0)
+            task.cancel()
+            [said] = await asyncio.gather(task, return_exceptions=True)
+            answered += isinstance(said, bytes)
+
+    files, tasks = open_files(), len(asyncio.all_tasks())
+    await asyncio.gather(*(worker(CANCELLATIONS // 20) for _ in range(20)))
+
+    assert CANCELLATIONS / 20 < answered < CANCELLATIONS
+    assert transport.connections <= CONNECTIONS
+    await transport.aclose()
+    assert transport.connections == 0
+    await until(lambda: open_files() == files)
+    assert len(asyncio.all_tasks()) == tasks
+    server.close()

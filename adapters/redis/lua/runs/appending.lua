@@ -4,8 +4,8 @@
 -- What is to be written. Keys, from one place in KEYS on: record, log, leases, and with an ending: request, result,
 -- ready, turns. Words, from one in ARGV on: fence, base, the lease in ms, how long to keep record and result in ms, the
 -- same for the log of a run that has ended, the states that this may happen in (separated by spaces), then the new
--- status, usage, charged, error and completion ('' where there is none; all of them '' without an ending), then the
--- entries.
+-- status, usage, charged, error and completion ('' where there is none; all of them '' without an ending), then who
+-- answers: provider, model, how often was asked (all of them '' where nothing is new), then the entries.
 local function write_at(key, id, word)
   local base, lease_ms, kept_ms, log_ms = integers(word + 1, word + 4)
   return {
@@ -13,7 +13,8 @@ local function write_at(key, id, word)
     ready = KEYS[key + 5], turns = KEYS[key + 6],
     id = id, fence = ARGV[word], base = base, lease_ms = lease_ms, kept_ms = kept_ms, log_ms = log_ms,
     states = ARGV[word + 5], status = ARGV[word + 6], usage = ARGV[word + 7], charged = ARGV[word + 8],
-    error = ARGV[word + 9], completion = ARGV[word + 10], first = word + 11,
+    error = ARGV[word + 9], completion = ARGV[word + 10], provider = ARGV[word + 11], model = ARGV[word + 12],
+    asked = ARGV[word + 13], first = word + 14,
   }
 end
 
@@ -80,6 +81,9 @@ end
 
 local function carry_out(run, write)
   local tail = run.tail + run.new
+  if write.provider ~= '' then
+    redis.call('HSET', write.record, 'provider', write.provider, 'model', write.model, 'asked', write.asked)
+  end
   for number = 1, run.new do
     local entry = ARGV[write.first + run.known + number - 1]
     redis.call('XADD', write.log, run.attempt .. '-' .. digits(run.tail + number), 'd', entry)

@@ -1,0 +1,1 @@
+"""What operators may do: the rules behind the admin API and the command line."""
