@@ -20,9 +20,12 @@ from adapters.metrics.journal import CountingJournal
 from adapters.metrics.lag import LoopLag
 from adapters.metrics.levels import Levels
 from adapters.metrics.names import ModelNames
+from adapters.metrics.stores import RedisWatch
+from adapters.metrics.targets import Targets
 from adapters.openai.provider import Deadlines, OpenAIProvider
 from adapters.openai.transport import PooledTransport
 from adapters.tokenizer.tokenizer import TiktokenTokenizer
+from adapters.vault import Vault
 from config.settings import Settings
 from domain.administration.balances import BalanceAdministration
 from domain.administration.runs import RunAdministration
@@ -63,6 +66,7 @@ class Container(containers.DeclarativeContainer):
     deadlines = providers.Dependency(instance_of=Deadlines)
     berths = providers.Dependency(instance_of=Berths)
 
+    vault: providers.Dependency[Vault] = providers.Dependency()
     tenants: providers.Dependency[TenantStore] = providers.Dependency()
     documents: providers.Dependency[TenantDocuments] = providers.Dependency()
     api_key_store: providers.Dependency[ApiKeyStore] = providers.Dependency()
@@ -104,7 +108,7 @@ class Container(containers.DeclarativeContainer):
     )
     health = providers.Singleton(Health, monotonic, journal, draw, berths=berths)
     attempts = providers.Singleton(
-        Attempts, provider, health, journal, draw, first_token=settings.provided.first_token_seconds
+        Attempts, provider, tokenizer, health, journal, draw, first_token=settings.provided.first_token_seconds
     )
     production = providers.Singleton(
         Production,
@@ -142,7 +146,9 @@ class Container(containers.DeclarativeContainer):
     )
     run_administration = providers.Singleton(RunAdministration, runs=runs, store=run_store, journal=journal)
     levels = providers.Singleton(Levels, providers.Callable(version, "sluice"), runs.provided.occupation)
-    exposition = providers.Singleton(Exposition, families.provided.tables, levels)
+    targets = providers.Singleton(Targets, health)
+    exposition = providers.Singleton(Exposition, families.provided.tables, levels, targets)
+    redis_watch = providers.Singleton(RedisWatch, families)
     loop_lag = providers.Singleton(LoopLag, families.provided.loop_lag)
     #: What must answer for this replica to be ready, and what is closed when it ends, in this order.
     checks = providers.List()
