@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
-from entrypoints.cli import ledger, serving
+from entrypoints.cli import balances, keys, ledger, ping, providers, runs, serving, tenants, tokens
 
 _ABOUT = """A gateway for OpenAI-compatible chat completions.
 
@@ -14,7 +14,17 @@ Configured by SLUICE_* variables, or a TOML file named by SLUICE_CONFIG."""
 app = typer.Typer(name="sluice", help=_ABOUT, no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(serving.serve)
 app.command()(serving.worker)
-app.add_typer(ledger.commands, name="ledger")
+app.command()(balances.balance)
+app.command()(providers.providers)
+app.command()(ping.ping)
+for name, group in (
+    ("tenant", tenants.commands),
+    ("key", keys.commands),
+    ("token", tokens.commands),
+    ("ledger", ledger.commands),
+    ("runs", runs.commands),
+):
+    app.add_typer(group, name=name)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
