@@ -5,10 +5,15 @@ from dataclasses import dataclass
 
 from domain.administration.access import Operator
 from domain.credentials import ApiKeys, KeyGrant
+from domain.errors import InsufficientScope
 from domain.facts import Administered
 from domain.keys import ApiKey
 from domain.ports import Journal
+from domain.scopes import ADMIN, ADMIN_READ
 from domain.tenants import TenantId
+
+#: Scopes that reach beyond a tenant.
+_EVERYWHERE = frozenset({ADMIN, ADMIN_READ})
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +24,13 @@ class KeyAdministration:
     journal: Journal
 
     async def issue(self, by: Operator, grant: KeyGrant) -> tuple[ApiKey, str]:
-        """A new key, and the key itself, which nobody can ever tell again."""
+        """A new key, and the key itself, which nobody can ever tell again.
+
+        Raises:
+            InsufficientScope: the key could do more than who makes it.
+        """
+        if not by.everywhere and not grant.scopes.isdisjoint(_EVERYWHERE):
+            raise InsufficientScope(ADMIN)
         key, secret = await self.keys.issue(grant)
         self._tell(by, "key.create", key)
         return key, secret

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
-from entrypoints.cli import balances, keys, ledger, ping, providers, runs, serving, tenants, tokens
+from entrypoints.cli import balances, check, imports, keys, ledger, ping, providers, runs, serving, tenants, tokens
 
 _ABOUT = """A gateway for OpenAI-compatible chat completions.
 
@@ -14,6 +14,7 @@ Configured by SLUICE_* variables, or a TOML file named by SLUICE_CONFIG."""
 app = typer.Typer(name="sluice", help=_ABOUT, no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(serving.serve)
 app.command()(serving.worker)
+app.command()(check.check)
 app.command()(balances.balance)
 app.command()(providers.providers)
 app.command()(ping.ping)
@@ -23,6 +24,7 @@ for name, group in (
     ("token", tokens.commands),
     ("ledger", ledger.commands),
     ("runs", runs.commands),
+    ("import", imports.commands),
 ):
     app.add_typer(group, name=name)
 

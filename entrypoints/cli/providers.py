@@ -9,6 +9,7 @@ from entrypoints.cli.working import fail, settings_given
 
 if TYPE_CHECKING:
     from domain.models import Catalogue
+    from domain.providers import ProviderSpec
 
 
 def providers(as_json: AsJson = False) -> None:
@@ -20,13 +21,11 @@ def providers(as_json: AsJson = False) -> None:
     except CompositionError as error:
         fail(str(error), Exit.MISCONFIGURED)
     catalogue = container.catalogue()
-    rows = [
-        {"id": spec.id, "name": spec.name, "base_url": spec.base_url, "key": spec.key, "models": _count(catalogue, spec.id, spec.models)}
-        for spec in container.registry()
-    ]  # fmt: skip
+    rows = [_shown(spec, catalogue) for spec in container.registry()]
     say_rows(rows, ["id", "name", "base_url", "key", "models"], as_json=as_json)
 
 
-def _count(catalogue: "Catalogue", provider_id: str, models: str) -> str:
-    known = sum(1 for _ in catalogue.served_by(provider_id))
-    return f"{known}, any other" if models == "any" else str(known)
+def _shown(spec: "ProviderSpec", catalogue: "Catalogue") -> dict[str, object]:
+    known = str(sum(1 for _ in catalogue.served_by(spec.id)))
+    models = f"{known}, any other" if spec.models == "any" else known
+    return {"id": spec.id, "name": spec.name, "base_url": spec.base_url, "key": spec.key, "models": models}

@@ -23,9 +23,7 @@ def tokens() -> None:
 def mint(
     user: UserName,
     tenant: Annotated[list[str] | None, typer.Option(parser=an_id, help="A tenant; may be given again.")] = None,
-    group: Annotated[
-        str | None, typer.Option(parser=an_id, help="The user's group there (the tenant's default).")
-    ] = None,
+    group: Annotated[str | None, typer.Option(parser=an_id, help="The user's group there.")] = None,
     scope: Annotated[list[str] | None, typer.Option(help="A scope; may be given again.")] = None,
     seconds: Annotated[int, typer.Option(min=1, help="How long it is good.")] = 3600,
 ) -> None:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two attempts, at first and at most; the server's own wish comes before.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+#: Codes that are not about the run; a proxy before the gateway has none.
+_PASSING = (None, "service_unavailable", "shutting_down", "timeout", "rate_limit_exceeded")
 #: A stream is never silent for longer: the gateway sends a comment at least every 15 seconds by default.
 _SILENCE = 60.0
 
@@ -63,14 +65,13 @@ class Watcher:
     def _read(self) -> Iterator[dict[str, Any] | None]:
         """The events of one connection; None is the end of the run."""
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": self._last} if self._last else {})
-        with self.client.stream(
-            "GET", self.path, headers=headers, params={"stream": "true"}, timeout=_SILENCE
-        ) as answer:
-            if answer.status_code in (429, 502, 503, 504):
-                raise _Unready
+        asked: dict[str, Any] = {"headers": headers, "params": {"stream": "true"}, "timeout": _SILENCE}
+        with self.client.stream("GET", self.path, **asked) as answer:
             if answer.status_code != 200:
                 answer.read()
-                raise RunRefused(_message(answer.content))
+                yield self._refused(answer)
+                yield None
+                return
             for number, data in _frames(answer.iter_raw()):
                 self._last = number or self._last
                 self._heard_at = time.monotonic()
@@ -82,6 +83,19 @@ class Watcher:
                 if "error" in event:
                     yield None
                     return
+
+    def _refused(self, answer: "httpx.Response") -> dict[str, Any]:
+        """The failure of the run as an event, where the answer is that.
+
+        Raises:
+            _Unready: it is not, and may be another one in a moment: a proxy's, or a gateway's that is stopping.
+            RunRefused: it is not.
+        """
+        if answer.headers.get("x-error-code") in _PASSING:
+            raise _Unready
+        if "x-completion-id" not in answer.headers:
+            raise RunRefused(_message(answer.content))
+        return {"error": _message(answer.content)}
 
 
 class _Unready(Exception):
