@@ -2,6 +2,7 @@
 
 # .tools holds programs, and .tools/lib a library, that the tests need and a small machine may lack.
 pytest = PATH=$(CURDIR)/.tools:$$PATH LD_LIBRARY_PATH=$(CURDIR)/.tools/lib$${LD_LIBRARY_PATH:+:$$LD_LIBRARY_PATH} .venv/bin/pytest
+WORKERS ?= 2
 
 .PHONY: help install install-dev test-tools run lint check test soak bench lock clean
 
@@ -19,7 +20,7 @@ test-tools: install-dev ## fetch what the tests start or load besides Python pac
 	@scripts/setup-curl
 	@scripts/setup-libgomp
 	@scripts/setup-openai-versions
-	@scripts/setup-node-openai
+	@scripts/setup-node
 	@scripts/setup-chromium
 	@scripts/setup-promtool
 
@@ -34,10 +35,10 @@ lint: install-dev ## formatting, lint, types, import contracts
 	.venv/bin/hadolint Dockerfile
 
 check: lint test-tools ## lint and the fast tests
-	$(pytest) -q -m "not slow and not e2e"
+	$(pytest) -q -n $(WORKERS) -m "not slow and not e2e"
 
-test: test-tools ## every test; ARGS="-k name" chooses
-	$(pytest) $(ARGS)
+test: test-tools ## every test, in WORKERS processes, two by default; ARGS="-k name" chooses
+	$(pytest) -n $(WORKERS) --no-loadscope-reorder $(ARGS)
 
 soak: test-tools ## the ledger's soak for SOAK_SECONDS, ten minutes by default
 	SOAK_SECONDS=$${SOAK_SECONDS:-600} $(pytest) -s tests/e2e/test_ledger_soak.py

@@ -14,6 +14,7 @@ from domain.chat import JsonObject
 from domain.errors import TenantMisconfigured
 from domain.ids import is_id
 from domain.models import DEFAULT_VOCABULARY, MAX_WEIGHT, Model
+from domain.routes import Place, RouteRule
 from domain.tenants import ANONYMOUS, Group, GroupId, Limits, Tenant, TenantId
 from domain.tokens import MAX_TOKENS, TokenPolicy
 
@@ -59,6 +60,29 @@ class _Model(_Part):
     weight: Annotated[float, Field(ge=0, le=MAX_WEIGHT, allow_inf_nan=False)] = 1.0
 
 
+class _Strict(BaseModel):
+    # Nobody else keeps anything here, and a misspelt name would send requests where nobody meant them to go.
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class _Place(_Strict):
+    provider: str
+    model: str | None = None
+
+
+class _Share(_Place):
+    weight: Annotated[float, Field(gt=0, le=MAX_WEIGHT, allow_inf_nan=False)] = 1.0
+
+
+class _Route(_Strict):
+    model: str = "*"
+    provider: str | None = None
+    share: list[_Share] = Field(default_factory=list)
+    fallbacks: list[_Place] = Field(default_factory=list)
+    larger: list[_Place] = Field(default_factory=list)
+    on_content_filter: Literal["tell", "fall_back"] = "tell"
+
+
 class _Document(_Part):
     user_groups: list[_Id] | None = None
     groups: dict[_Id, _Group] | None = None
@@ -76,6 +100,7 @@ class _Document(_Part):
     cache_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 3_600.0
     cache_charged: bool = False
     provider_options: dict[str, dict[str, str]] | None = None
+    routes: list[_Route] | None = None
 
 
 def parse_tenant(tenant_id: TenantId, document: bytes | JsonObject, defaults: Limits) -> Tenant:
@@ -108,6 +133,7 @@ def parse_tenant(tenant_id: TenantId, document: bytes | JsonObject, defaults: Li
         detach_grace=read.detach_grace if read.on_disconnect == "cancel" else None,
         cache_seconds=read.cache_seconds,
         cache_charged=read.cache_charged,
+        routes=tuple(_route(entry) for entry in read.routes or ()),
     )
 
 
@@ -198,6 +224,17 @@ def _model(name: str, entry: _Model) -> Model:
         weight=entry.weight,
         owned_by=entry.provider,
         names={entry.provider: entry.name or name},
+    )
+
+
+def _route(entry: _Route) -> RouteRule:
+    return RouteRule(
+        entry.model,
+        entry.provider,
+        share=tuple(Place(place.provider, place.model, place.weight) for place in entry.share),
+        fallbacks=tuple(Place(place.provider, place.model) for place in entry.fallbacks),
+        larger=tuple(Place(place.provider, place.model) for place in entry.larger),
+        reroute_filtered=entry.on_content_filter == "fall_back",
     )
 
 

@@ -22,6 +22,7 @@ from config.lifetimes import Lifetimes
 from config.memory_stores import InMemory
 from config.settings import Settings
 from config.strength import MIN_SECRET_BYTES
+from domain.completions.bulkheads import Berths
 from domain.completions.production import RunLimits
 from domain.models import Catalogue
 from domain.providers import ProviderRegistry, ProviderSpec
@@ -52,6 +53,7 @@ def build(settings: Settings, *, own_providers: Sequence[ProviderSpec] = ()) -> 
         deadlines=providers.Object(
             Deadlines(settings.connect_seconds, settings.first_byte_seconds, settings.idle_seconds)
         ),
+        berths=providers.Object(Berths(settings.target_runs, settings.target_queue, settings.target_queue_seconds)),
     )
     if settings.metrics != "off":
         container.journals.add_args(container.counting)

@@ -4,6 +4,7 @@
 """
 
 import os
+import random
 import time
 from importlib.metadata import version
 
@@ -28,7 +29,10 @@ from domain.administration.keys import KeyAdministration
 from domain.administration.runs import RunAdministration
 from domain.administration.tenants import TenantAdministration
 from domain.completions.admission import Admission
+from domain.completions.attempts import Attempts
+from domain.completions.bulkheads import Berths
 from domain.completions.callers import Callers
+from domain.completions.health import Health
 from domain.completions.production import Production, RunLimits
 from domain.completions.runs import CompletionRuns
 from domain.credentials import ApiKeys
@@ -46,6 +50,7 @@ from domain.ports import (
     TenantStore,
 )
 from domain.providers import Planner, ProviderRegistry
+from domain.routing import Router
 
 
 class Container(containers.DeclarativeContainer):
@@ -56,6 +61,7 @@ class Container(containers.DeclarativeContainer):
     catalogue = providers.Dependency(instance_of=Catalogue)
     run_limits = providers.Dependency(instance_of=RunLimits)
     deadlines = providers.Dependency(instance_of=Deadlines)
+    berths = providers.Dependency(instance_of=Berths)
 
     tenants: providers.Dependency[TenantStore] = providers.Dependency()
     documents: providers.Dependency[TenantDocuments] = providers.Dependency()
@@ -69,6 +75,8 @@ class Container(containers.DeclarativeContainer):
     outbox: providers.Dependency[Outbox] = providers.Dependency()
 
     clock = providers.Object(time.time)
+    monotonic = providers.Object(time.monotonic)
+    draw = providers.Object(random.random)
     entropy = providers.Object(os.urandom)
     families = providers.Singleton(Families, tenants=settings.provided.metrics_tenants)
     #: Who is told each fact: ``composition`` adds whoever counts them.
@@ -81,15 +89,23 @@ class Container(containers.DeclarativeContainer):
     #: Whoever can vouch for a token: ``composition`` adds the secret's and the issuer's verifier.
     vouchers = providers.List()
     api_keys = providers.Singleton(ApiKeys, store=api_key_store, tenants=tenants, clock=clock, entropy=entropy)
-    verifier = providers.Singleton(BearerTokens, api_keys, providers.Singleton(Verifiers, vouchers, clock))
+    #: Whoever is asked about opaque tokens: at most one.
+    introspectors = providers.List()
+    signed = providers.Singleton(Verifiers, vouchers, clock)
+    verifier = providers.Singleton(BearerTokens, api_keys, signed, introspectors)
 
     planner = providers.Singleton(Planner, registry=registry, catalogue=catalogue)
     namespaces = providers.Singleton(Namespaces, tenants=tenants, registry=registry)
     callers = providers.Singleton(Callers, tenants=tenants, entropy=entropy)
-    admission = providers.Singleton(Admission, planner=planner, tokenizer=tokenizer, limiter=limiter, ledger=ledger)
+    router = providers.Singleton(Router, planner)
+    admission = providers.Singleton(Admission, router=router, tokenizer=tokenizer, limiter=limiter, ledger=ledger)
+    health = providers.Singleton(Health, monotonic, journal, draw, berths=berths)
+    attempts = providers.Singleton(
+        Attempts, provider, health, journal, draw, first_token=settings.provided.first_token_seconds
+    )
     production = providers.Singleton(
         Production,
-        provider=provider,
+        attempts=attempts,
         store=run_store,
         names=run_names,
         ledger=ledger,
@@ -108,7 +124,7 @@ class Container(containers.DeclarativeContainer):
         store=run_store,
         names=run_names,
         doorbell=doorbell,
-        planner=planner,
+        router=router,
         journal=journal,
         clock=clock,
         entropy=entropy,

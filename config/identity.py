@@ -3,6 +3,8 @@
 from dependency_injector import providers
 
 from adapters.auth.claims import ClaimMap, ClaimRules, Reach
+from adapters.auth.introspection import Introspection, Introspector, OpaqueTokens
+from adapters.auth.issuer import Issuer, is_safe
 from adapters.auth.jwks import AnyKeys, JwksCache
 from adapters.auth.jwt import HmacVerifier, IssuerVerifier
 from config.container import Container
@@ -63,7 +65,27 @@ def _add_issuer(container: Container, settings: Settings, issuer: IssuerSettings
     )
     container.vouchers.add_args(verifier)
     container.closers.add_args(keys.provided.close)
+    if issuer.client_id is not None and issuer.client_secret is not None:
+        terms = Introspection(
+            issuer.client_id,
+            issuer.client_secret.get_secret_value(),
+            issuer.introspection_url,
+            believed=settings.introspection_seconds,
+        )
+        _add_introspection(container, issuer, terms)
     return keys
+
+
+def _add_introspection(container: Container, issuer: IssuerSettings, terms: Introspection) -> None:
+    if terms.url is not None and not is_safe(terms.url):
+        raise IdentityError("SLUICE_ISSUERS: introspection_url must be an https address")
+    asked = providers.Singleton(Issuer, issuer.issuer, container.transport)
+    introspector = providers.Singleton(
+        Introspector, asked, issuer.audience, terms, container.clock, rules=_rules(issuer)
+    )
+    opaque = providers.Singleton(OpaqueTokens, introspector, terms, container.clock)
+    container.introspectors.add_args(opaque)
+    container.closers.add_args(opaque.provided.close)
 
 
 def _rules(issuer: IssuerSettings) -> ClaimRules:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from config.settings import Settings
 
@@ -45,13 +45,20 @@ class IssuerSettings(BaseModel):
     tenants: tuple[str, ...] | None = None
     scopes: tuple[str, ...] | None = None
     user_prefix: str = ""
+    client_id: str | None = Field(default=None, min_length=1)
+    client_secret: SecretStr | None = Field(default=None, min_length=1)
+    introspection_url: str | None = None
 
     @model_validator(mode="after")
-    def _reachable(self) -> "IssuerSettings":
+    def _sound(self) -> "IssuerSettings":
         if urlsplit(self.issuer).scheme not in ("http", "https") or not urlsplit(self.issuer).hostname:
             raise ValueError("issuer: must be an http or https URL")
         if not self.algorithms:
             raise ValueError("algorithms: must name one at least")
+        if (self.client_id is None) != (self.client_secret is None):
+            raise ValueError("client_id and client_secret belong together")
+        if self.introspection_url is not None and self.client_id is None:
+            raise ValueError("introspection_url: is of no use without client_id and client_secret")
         return self
 
 
@@ -65,7 +72,8 @@ def read_issuers(settings: Settings) -> list[IssuerSettings]:
     issuers = []
     if settings.jwt_issuer is not None:
         own = {"issuer": settings.jwt_issuer, "audience": settings.jwt_audience}
-        issuers.append(IssuerSettings.model_validate({**defaults, **own}))
+        client = {"client_id": settings.jwt_client_id, "client_secret": settings.jwt_client_secret}
+        issuers.append(IssuerSettings.model_validate({**defaults, **own, **client}))
     problems: list[str] = []
     for name, table in _tables(settings.issuers, problems):
         try:
@@ -75,6 +83,9 @@ def read_issuers(settings: Settings) -> list[IssuerSettings]:
     addresses = [each.issuer for each in issuers]
     if len(set(addresses)) != len(addresses):
         problems.append("an issuer is named twice")
+    if sum(each.client_id is not None for each in issuers) > 1:
+        # Nobody can see whose an opaque token is, and it must be shown to no issuer but its own.
+        problems.append("only one issuer can have a client_id")
     if problems:
         raise IssuersError(problems)
     return issuers

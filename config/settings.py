@@ -40,6 +40,8 @@ class Settings(BaseModel):
     jwt_secret: SecretStr | None = None
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
+    jwt_client_id: str | None = None
+    jwt_client_secret: SecretStr | None = None
     jwt_user_claim: str = "sub"
     jwt_tenants_claim: str = "tenants"
     jwt_tenant_claim: str = "tenant_id"
@@ -48,6 +50,7 @@ class Settings(BaseModel):
     jwt_scope_claim: str = "scope"
     jwt_max_lifetime_seconds: int = Field(default=86_400, ge=60)
     issuers: Path | None = None
+    introspection_seconds: float = Field(default=30.0, gt=0)
     providers: Path | None = None
     models: Path | None = None
     upstream: str | None = None
@@ -55,14 +58,30 @@ class Settings(BaseModel):
     demo: bool = False
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    connections: int = Field(default=8192, ge=1)
+    url_bytes: int = Field(default=8000, ge=256)
+    header_bytes: int = Field(default=8000, ge=256)
+    header_count: int = Field(default=100, ge=10)
+    head_bytes: int = Field(default=16 * 1024, ge=1024)
+    head_seconds: float = Field(default=10.0, gt=0)
     metrics: Literal["public", "off"] = "public"
     metrics_tenants: bool = False
     body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    anonymous_body_bytes: int = Field(default=1024 * 1024, ge=1024)
+    body_seconds: float = Field(default=60.0, gt=0)
+    send_seconds: float = Field(default=60.0, gt=0)
+    connection_idle_seconds: float = Field(default=75.0, gt=0)
+    shed_lag_seconds: float | None = Field(default=1.0, gt=0)
+    shed_memory_bytes: int | None = Field(default=None, ge=64 * 1024 * 1024)
     output_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
     connect_seconds: float = Field(default=5.0, gt=0)
     first_byte_seconds: float = Field(default=120.0, gt=0)
+    first_token_seconds: float = Field(default=10.0, gt=0)
     idle_seconds: float = Field(default=60.0, gt=0)
     total_seconds: float = Field(default=600.0, gt=0)
+    target_runs: int = Field(default=1024, ge=1)
+    target_queue: int = Field(default=256, ge=0)
+    target_queue_seconds: float = Field(default=5.0, gt=0)
     queue_seconds: float = Field(default=600.0, gt=0)
     job_slots: int = Field(default=32, ge=0)
     queue_length: int = Field(default=1000, ge=1)
@@ -78,9 +97,9 @@ class Settings(BaseModel):
     requests_per_minute: int | None = Field(default=10_000, ge=1)
     tokens_per_minute: int | None = Field(default=10_000_000, ge=1)
 
-    @field_validator("redis_url", "jwt_issuer", "jwt_audience", "issuers", "providers", "models", "upstream",
-                     "upstream_key", "outbox", "admin_port", "requests_per_minute", "tokens_per_minute",
-                     mode="before")  # fmt: skip
+    @field_validator("redis_url", "jwt_issuer", "jwt_audience", "jwt_client_id", "issuers", "providers", "models",
+                     "upstream", "upstream_key", "outbox", "admin_port", "requests_per_minute", "tokens_per_minute",
+                     "shed_lag_seconds", "shed_memory_bytes", mode="before")  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -91,6 +110,14 @@ class Settings(BaseModel):
         found = weakness(value.get_secret_value().encode()) if value is not None else None
         if found is not None:
             raise ValueError(found)
+        return value
+
+    @field_validator("jwt_client_secret")
+    @classmethod
+    def _not_empty(cls, value: SecretStr | None) -> SecretStr | None:
+        # How good it is, its issuer has decided.
+        if value is not None and not value.get_secret_value():
+            raise ValueError("must not be empty")
         return value
 
     @field_validator("upstream", "jwt_issuer")
@@ -104,6 +131,10 @@ class Settings(BaseModel):
     def _belong_together(self) -> "Settings":
         if self.jwt_issuer is not None and self.jwt_audience is None:
             raise ValueError("SLUICE_JWT_AUDIENCE: is required with SLUICE_JWT_ISSUER")
+        if (self.jwt_client_id is None) != (self.jwt_client_secret is None):
+            raise ValueError("SLUICE_JWT_CLIENT_ID: belongs together with SLUICE_JWT_CLIENT_SECRET")
+        if self.jwt_client_id is not None and self.jwt_issuer is None:
+            raise ValueError("SLUICE_JWT_ISSUER: is required with SLUICE_JWT_CLIENT_ID")
         longest = max(self.log_kept_seconds, self.queue_seconds, self.total_seconds, self.lease_seconds)
         if self.run_kept_seconds < longest:
             raise ValueError(f"SLUICE_RUN_KEPT_SECONDS: must be {longest:g} at least, as the other settings are")

@@ -360,17 +360,24 @@ class ProviderError(SluiceError):
     """A provider did not answer as it should. The message is for the caller; ``detail`` is for the log.
 
     ``detail`` is made of our own words and a status at most, never of the provider's body: bodies echo prompts.
+    ``status`` is that of its answer, None where there was none; ``wait`` how many seconds it asks to be left alone.
     """
 
     kind = Kind.PROVIDER_FAILED
     code = "provider_error"
 
     def __init__(
-        self, message: str = "The provider failed to answer.", *, detail: str = "", status: int | None = None
+        self,
+        message: str = "The provider failed to answer.",
+        *,
+        detail: str = "",
+        status: int | None = None,
+        wait: float | None = None,
     ) -> None:
         super().__init__(message)
         self.detail = detail
         self.status = status
+        self.wait = wait
 
 
 class ProviderUnreachable(ProviderError):
@@ -384,8 +391,8 @@ class ProviderTimeout(ProviderError):
     kind = Kind.PROVIDER_TIMED_OUT
     code = "upstream_timeout"
 
-    def __init__(self, *, detail: str = "") -> None:
-        super().__init__("The provider did not answer in time.", detail=detail)
+    def __init__(self, *, detail: str = "", status: int | None = None, wait: float | None = None) -> None:
+        super().__init__("The provider did not answer in time.", detail=detail, status=status, wait=wait)
 
 
 class ProviderBadResponse(ProviderError):
@@ -433,7 +440,7 @@ class ProviderRateLimited(ProviderError):
     code = "rate_limit_exceeded"
 
     def __init__(self, *, retry_after: float | None, status: int = 429) -> None:
-        super().__init__("The provider's rate limit is exceeded.", status=status)
+        super().__init__("The provider's rate limit is exceeded.", status=status, wait=retry_after)
         self.retry_after = retry_after
 
 
@@ -516,6 +523,15 @@ class TenantMisconfigured(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("The tenant's configuration cannot be read.", retry_after=30)
+
+
+class ProviderBusy(Unavailable):
+    """As many requests are at the provider as this gateway lets be there, and as many wait as may."""
+
+    code = "provider_busy"
+
+    def __init__(self) -> None:
+        super().__init__("Too many completions are under way at the provider.", retry_after=1)
 
 
 class QueueFull(Unavailable):

@@ -84,6 +84,42 @@ class StreamResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderAsked:
+    """A provider was asked for a run's answer for the ``asked``-th time, and that is over.
+
+    ``error_code`` is None where it answered. ``first_token_seconds`` is until it said something that a caller can use,
+    None where it never did or the answer came whole. ``continued`` is how it went on with another's answer that had
+    broken off: ``prefill`` or ``repeat``.
+    """
+
+    run_id: str
+    tenant: TenantId
+    provider: str
+    model: str
+    key_id: str
+    asked: int
+    seconds: float
+    first_token_seconds: float | None = None
+    error_code: str | None = None
+    detail: str = ""
+    continued: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetChanged:
+    """A model at a provider, asked with one key, is let alone for some ``seconds``, or may be asked again.
+
+    ``state`` is that of its circuit, or ``cooling``, ``quarantined`` or ``drained``.
+    """
+
+    provider: str
+    model: str
+    key_id: str
+    state: str
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class RunRequeued:
     """A run waits for its next attempt: whoever executed attempt ``attempt`` went away, or is shutting down."""
 
@@ -148,6 +184,8 @@ Fact: TypeAlias = (
     CompletionRequested
     | RequestServed
     | RunEnded
+    | ProviderAsked
+    | TargetChanged
     | RunJoined
     | StreamResumed
     | RunRequeued

@@ -1,8 +1,10 @@
-"""Providers as declared facts, and the plan: which of them answers, under which model name, with which key."""
+"""Providers as declared facts, and the plan: which of them is asked, under which model name, with which keys."""
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from hashlib import sha256
 from typing import Literal
 
 from domain.chat import ChatRequest
@@ -52,6 +54,16 @@ class Target:
     sent_model: str
     base_url: str = ""
     key: str | None = field(default=None, repr=False)
+
+    @property
+    def key_id(self) -> str:
+        """A name for the address and the key, which tells neither."""
+        return _digest(self.base_url, self.key)
+
+    @property
+    def id(self) -> str:
+        """A name for provider, model, address and key: what is well or not well as one."""
+        return _target_id(self.provider.id, self.sent_model, self.base_url, self.key)
 
 
 class ProviderRegistry:
@@ -133,8 +145,14 @@ class Planner:
             names = (name for name in (chosen, spec.default_model) if name)
             yield from (Model(name, owned_by=spec.id, names={spec.id: name}) for name in names)
 
-    def with_key(self, target: Target, tenant: Tenant) -> Target:
-        """The target with its address and the tenant's key.
+    def at(self, tenant: Tenant, provider_id: str, asked: str) -> Target | None:
+        """A model at a provider, with no key yet; None where there is no such provider, or it has no such model."""
+        spec = self.registry.get(provider_id)
+        offer = self.offer(tenant, spec, asked) if spec is not None else None
+        return Target(spec, offer.model, offer.sent) if spec is not None and offer is not None else None
+
+    def keyed(self, target: Target, tenant: Tenant) -> tuple[Target, ...]:
+        """The target with its address, once for each of the tenant's keys; once without one for a server without keys.
 
         Raises:
             NoApiKey: the provider wants one and the tenant has none.
@@ -143,7 +161,8 @@ class Planner:
         keys = tenant.api_keys.get(target.provider.id, ())
         if not keys and target.provider.key == "required":
             raise NoApiKey(target.provider.name)
-        return replace(target, key=keys[0] if keys else None, base_url=_address(target.provider, tenant))
+        address = _address(target.provider, tenant)
+        return tuple(replace(target, key=key, base_url=address) for key in keys or (None,))
 
     def _provider(self, caller: Caller, request: ChatRequest) -> ProviderSpec:
         named = caller.provider or request.provider or caller.tenant.default_provider
@@ -170,6 +189,16 @@ class Planner:
 def _allowed(caller: Caller, asked: str, model: Model) -> bool:
     # A rule that names the model covers its aliases and its names at providers, and the other way round.
     return caller.tenant.allows(asked, caller.group) or caller.tenant.allows(model.name, caller.group)
+
+
+@lru_cache(maxsize=4096)
+def _digest(base_url: str, key: str | None) -> str:
+    return sha256(f"{base_url}\0{key or ''}".encode()).hexdigest()[:12]
+
+
+@lru_cache(maxsize=4096)
+def _target_id(provider_id: str, model: str, base_url: str, key: str | None) -> str:
+    return f"{provider_id}:{_digest(base_url, key)}:{model}"
 
 
 #: A placeholder stands for one DNS label or path segment: nothing that could lead the key to another host.

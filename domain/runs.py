@@ -76,6 +76,9 @@ class Run:
     that nobody's stream breaks when it is begun again; ``restartable``, that somebody may ask for it who has seen
     nothing yet. ``detach_grace`` is how many seconds the run goes on without a reader, None for as long as it takes.
 
+    ``provider`` and ``model`` are whom the run was planned for, until it is known who answers; ``asked`` is how often
+    providers were asked for the answer.
+
     A view is a run that shows the answer of another one, its ``source``: while that goes on, or, where it had ended
     before (``replayed``), as its result.
     """
@@ -108,6 +111,7 @@ class Run:
     followers: int = 0
     source: str | None = None
     replayed: bool = False
+    asked: int = 0
 
     def readable_by(self, tenant: TenantId, user: UserId | None) -> bool:
         """Whether this caller may see the run. A run of nobody's belongs to whoever in the tenant knows its id."""
@@ -136,7 +140,8 @@ class Work:
     from the tokens-per-minute meter. ``completion_bound`` is the bound to send where the token policy lowers the
     request's own. ``policy``, ``vocabulary`` and ``weight``, what one token costs, settle it even if the tenant is gone
     meanwhile. ``admitted_at`` is when the meters were charged, in Unix seconds of the store's. ``cache_name`` is what
-    the answer is kept under for ``cache_seconds``, if it is one to keep.
+    the answer is kept under for ``cache_seconds``, if it is one to keep. ``named`` says that the caller chose the
+    provider.
     """
 
     request: ChatRequest
@@ -151,6 +156,7 @@ class Work:
     admitted_at: float = 0.0
     cache_name: str | None = None
     cache_seconds: float = 0.0
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +168,15 @@ class Claim:
 
     run: Run
     work: Work | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Who answers a run: a provider, the model's name there, and how often providers were asked until then."""
+
+    provider: str
+    model: str
+    asked: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +195,11 @@ def ended(run: Run, ending: Ending) -> Run:
     return replace(run, status=ending.status, usage=ending.usage, charged=ending.charged, error=ending.error)
 
 
+def answered(run: Run, by: Answered) -> Run:
+    """The record of a run of which it is known who answers it."""
+    return replace(run, provider=by.provider, model=by.model, asked=by.asked)
+
+
 def begun_again(run: Run) -> Run:
     """The record of a run that waits for its next attempt."""
     return replace(run, status=Status.QUEUED, tail=0)
@@ -196,6 +216,9 @@ def as_view(view: Run, source: Run) -> Run:
     return replace(
         view,
         status=source.status,
+        provider=source.provider,
+        model=source.model,
+        asked=source.asked,
         attempt=source.attempt,
         tail=0 if view.replayed else source.tail,
         usage=source.usage,

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from domain.errors import GroupForbidden, InvalidGroup, TenantForbidden
 from domain.models import Model
+from domain.routes import RouteRule
 from domain.tokens import TokenPolicy
 
 TenantId: TypeAlias = str
@@ -50,7 +51,7 @@ class Tenant:
     ``api_keys`` maps a provider's id to its keys, ``provider_options`` to what fills the placeholders of its address.
     ``detach_grace`` is how many seconds a run goes on that nobody reads any more, None for to its end;
     ``cache_seconds``, how long an answer is kept for its cache key; ``cache_charged``, whether it costs what it would
-    have cost otherwise.
+    have cost otherwise. Of the ``routes``, the first that covers a request is its own.
     """
 
     id: TenantId
@@ -67,6 +68,7 @@ class Tenant:
     detach_grace: float | None = None
     cache_seconds: float = 3_600.0
     cache_charged: bool = False
+    routes: tuple[RouteRule, ...] = ()
 
     def group(self, group_id: GroupId | None) -> Group:
         """The group of this id.

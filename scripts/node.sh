@@ -12,3 +12,9 @@ node_program() {
 npm_program() {
     echo "$(node_folder)/lib/node_modules/npm/bin/npm-cli.js"
 }
+
+# Folder in .tools: where its package.json and package-lock.json are.
+declare -A node_packages=(
+    [node-openai]=tests/clients/node
+    [node-oidc]=tests/oidc/node
+)

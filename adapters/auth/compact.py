@@ -36,6 +36,11 @@ class Unverified:
     signature: bytes
 
 
+def is_compact(token: str) -> bool:
+    """Whether it has the shape of a signed token, good or not; anything else only its issuer can read."""
+    return _COMPACT.fullmatch(token) is not None
+
+
 def read(token: str) -> Unverified:
     """Take a token apart.
 

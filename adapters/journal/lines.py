@@ -10,6 +10,7 @@ from domain.facts import (
     CompletionRequested,
     Fact,
     LeaseLost,
+    ProviderAsked,
     RecordFailed,
     RequestServed,
     RunEnded,
@@ -17,6 +18,7 @@ from domain.facts import (
     RunRequeued,
     SettlementFailed,
     StreamResumed,
+    TargetChanged,
     Unexpected,
 )
 
@@ -51,6 +53,19 @@ _ACCESS = (
 _RUN = ("request_id", "run_id", "tenant", "provider", "model")
 _TIMES = ("seconds", "waited_seconds", "first_token_seconds", "seconds_per_token")
 _OUTCOME = ("charged_tokens", "error_code", "detail")
+_ASKED = (
+    "run_id",
+    "tenant",
+    "provider",
+    "model",
+    "key_id",
+    "asked",
+    "seconds",
+    "first_token_seconds",
+    "error_code",
+    "detail",
+    "continued",
+)
 _JOINED = ("run_id", "tenant", "provider", "model", "how", "charged_tokens")
 _AUDIT = ("operator", "action", "tenant", "subject", "request_id")
 
@@ -76,8 +91,24 @@ def line_of(fact: Fact) -> Line:
         case Administered(changed=changed):
             audit = {name: getattr(fact, name) for name in _AUDIT}
             return Line("INFO", "Administered", audit | {"changed": " ".join(changed)})
+        case ProviderAsked() | TargetChanged():
+            return _of_target(fact)
         case _:
             return _of_trouble(fact)
+
+
+def _of_target(fact: ProviderAsked | TargetChanged) -> Line:
+    match fact:
+        case ProviderAsked(error_code=code, seconds=seconds):
+            level, message = ("DEBUG", "Provider answered") if code is None else ("WARNING", "Provider failed")
+            asked = {name: getattr(fact, name) for name in _ASKED}
+            return Line(level, message, asked | {"seconds": round(seconds, 3)})
+        case TargetChanged(provider=provider, model=model, key_id=key_id, state=state, seconds=seconds):
+            level = "INFO" if state in ("closed", "probing") else "WARNING"
+            fields = {"provider": provider, "model": model, "key_id": key_id, "seconds": round(seconds, 3)}
+            return Line(level, f"Target {state}", fields)
+        case _:
+            assert_never(fact)
 
 
 def _of_trouble(fact: RunRequeued | LeaseLost | SettlementFailed | RecordFailed | Unexpected) -> Line:

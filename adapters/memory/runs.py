@@ -13,6 +13,7 @@ from domain.errors import CompletionShared
 from domain.ports import CANCELS, JOBS, Clock
 from domain.runs import (
     NEXT,
+    Answered,
     Appended,
     Claim,
     Ending,
@@ -22,6 +23,7 @@ from domain.runs import (
     Status,
     Survey,
     Work,
+    answered,
     begun_again,
     claimed,
     ended,
@@ -99,7 +101,13 @@ class MemoryRunStore:
     # --- owning ---------------------------------------------------------------------------------------------------
 
     async def append(
-        self, run_id: str, fence: int, base: int, entries: Sequence[bytes], ending: Ending | None = None
+        self,
+        run_id: str,
+        fence: int,
+        base: int,
+        entries: Sequence[bytes],
+        ending: Ending | None = None,
+        by: Answered | None = None,
     ) -> Appended:
         run = self._records.get(run_id)
         if run is None:
@@ -115,6 +123,7 @@ class MemoryRunStore:
             # A repeated ending brings nothing new.
             repeated = ending is not None and run == ended(run, ending) and not new
             return Appended(owned if repeated else Standing.LOST, run.tail)
+        run = run if by is None else answered(run, by)
         self._write(run if ending is None else ended(run, deepcopy(ending)), new, ending)
         return Appended(owned, run.tail + len(new))
 

@@ -10,6 +10,7 @@ from domain.facts import (
     CompletionRequested,
     Fact,
     LeaseLost,
+    ProviderAsked,
     RecordFailed,
     RequestServed,
     RunEnded,
@@ -17,6 +18,7 @@ from domain.facts import (
     RunRequeued,
     SettlementFailed,
     StreamResumed,
+    TargetChanged,
     Unexpected,
 )
 
@@ -45,8 +47,8 @@ class CountingJournal:
                 self._families.resumed.add(())
             case Unexpected(where=where):
                 self._families.defects.add((where,))
-            case Administered():
-                pass  # seldom, and told in full by the log
+            case Administered() | ProviderAsked() | TargetChanged():
+                pass  # told in full by the log; what callers got of it, the runs tell
             case _:
                 self._troubled(fact)
 

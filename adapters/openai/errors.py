@@ -147,10 +147,10 @@ def _classified(status: int, fault: _Fault | None, detail: str, wait: float | No
     if status == 429:
         return ProviderRateLimited(retry_after=wait, status=status)
     if status in (408, 504):
-        return ProviderTimeout(detail=detail)
+        return ProviderTimeout(detail=detail, status=status, wait=wait)
     if status in (400, 404, 413, 422):
         return _rejected(status, fault, detail)
-    return ProviderError(detail=detail, status=status)
+    return ProviderError(detail=detail, status=status, wait=wait)
 
 
 def _rejected(status: int, fault: _Fault | None, detail: str) -> ProviderError:

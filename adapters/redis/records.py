@@ -9,7 +9,7 @@ import orjson
 from pydantic import TypeAdapter
 
 from domain.chat import ChatRequest, Completion
-from domain.runs import Claim, Ending, Run, Work
+from domain.runs import Answered, Claim, Ending, Run, Work
 from domain.tokens import TokenPolicy
 
 _RUN = TypeAdapter(Run)
@@ -68,6 +68,11 @@ def ending_words(ending: Ending | None) -> tuple[str | bytes, ...]:
         return ("",) * 5
     values = (ending.status, ending.usage, ending.charged, ending.error, ending.completion)
     return tuple("" if value is None else _text(value) for value in values)
+
+
+def answered_words(by: Answered | None) -> tuple[str | int, ...]:
+    """Who answers, as the script takes it: provider, model, how often was asked; empty where nothing is new."""
+    return ("",) * 3 if by is None else (by.provider, by.model, by.asked)
 
 
 def completion_of(text: bytes) -> Completion:

@@ -7,13 +7,22 @@ from adapters.redis import keys
 from adapters.redis.connection import RedisConnection
 from adapters.redis.keys import RunKeys, ShardKeys
 from adapters.redis.pipe import Word
-from adapters.redis.records import claim_of, completion_of, ending_words, paired, record_of, run_of, work_text
+from adapters.redis.records import (
+    answered_words,
+    claim_of,
+    completion_of,
+    ending_words,
+    paired,
+    record_of,
+    run_of,
+    work_text,
+)
 from adapters.redis.scripts import milliseconds, now, script
 from domain.chat import Completion
 from domain.errors import CompletionShared
 from domain.ids import is_id
 from domain.ports import Clock
-from domain.runs import NEXT, Appended, Claim, Ending, LogSlice, Run, Standing, Status, Survey, Work, shard_of
+from domain.runs import NEXT, Answered, Appended, Claim, Ending, LogSlice, Run, Standing, Status, Survey, Work, shard_of
 from domain.tenants import TenantId, UserId
 
 #: The most overdue runs that one survey names.
@@ -68,14 +77,20 @@ class RedisRunStore:
     # --- owning ---------------------------------------------------------------------------------------------------
 
     async def append(
-        self, run_id: str, fence: int, base: int, entries: Sequence[bytes], ending: Ending | None = None
+        self,
+        run_id: str,
+        fence: int,
+        base: int,
+        entries: Sequence[bytes],
+        ending: Ending | None = None,
+        by: Answered | None = None,
     ) -> Appended:
         at, shard = RunKeys.of(run_id), ShardKeys.of(shard_of(run_id))
         touched = [at.record, at.log, shard.leases]
         if ending is not None:
             touched += [at.request, at.result, shard.ready, shard.turns]
         words: list[Word] = [now(self._clock), run_id, fence, base, self._lease_ms, self._kept_ms, self._log_kept_ms]
-        words += [_states_before(ending), *ending_words(ending), *entries]
+        words += [_states_before(ending), *ending_words(ending), *answered_words(by), *entries]
         standing, tail = await self._connection.run(script("runs/append"), touched, words)
         return Appended(Standing(standing.decode()), tail)
 

@@ -9,8 +9,9 @@ from domain.completions.patience import insist
 from domain.errors import DailyTokensSpent, InsufficientTokens, RateLimited, StoreUnavailable
 from domain.ledger import Account, Hold
 from domain.ports import Ledger, RateLimiter, Tokenizer
-from domain.providers import Planner, Target
+from domain.providers import Target
 from domain.rate import Charge, Slot, Verdict
+from domain.routing import Route, Router
 from domain.tenants import Caller, Tenant, is_nobody
 
 #: Seconds that what was set aside stays so, and that a run keeps its slots, without its owner saying that it goes on.
@@ -32,7 +33,7 @@ class Prepared:
     caller: Caller
     request: ChatRequest
     run_id: str
-    target: Target
+    route: Route
     account: Account
     initial_tokens: int
     prompt_tokens: int
@@ -40,6 +41,11 @@ class Prepared:
     estimate: int
     slots: tuple[Slot, ...]
     verdict: Verdict
+
+    @property
+    def target(self) -> Target:
+        """Who is asked first: what is set aside is what that one may cost."""
+        return self.route.first
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,7 @@ class Admitted:
     where the token policy lowers the request's own.
     """
 
-    target: Target
+    route: Route
     account: Account
     hold: Hold
     prompt_tokens: int
@@ -58,12 +64,17 @@ class Admitted:
     completion_bound: int | None
     verdict: Verdict
 
+    @property
+    def target(self) -> Target:
+        """Who is asked first."""
+        return self.route.first
+
 
 @dataclass(frozen=True, slots=True)
 class Admission:
     """The checks of a completion."""
 
-    planner: Planner
+    router: Router
     tokenizer: Tokenizer
     limiter: RateLimiter
     ledger: Ledger
@@ -84,11 +95,12 @@ class Admission:
         Raises:
             SluiceError: as ``admit``, without InsufficientTokens.
         """
-        target = self.planner.plan(caller, request)
-        prompt_tokens = await self._count(target, request)
-        tokens.require_fit(target.model.context_window, prompt_tokens, request)
+        route = self.router.route(caller, request)
+        prompt_tokens = await self._count(route.first, request)
+        route = self.router.fitting(route, prompt_tokens, request)
         group = caller.tenant.group(caller.group)
-        target = self.planner.with_key(target, caller.tenant)
+        route = self.router.with_keys(route, caller.tenant)
+        target = route.first
         bound = self._bound(target, request, prompt_tokens)
         estimate = tokens.rate_estimate(request, prompt_tokens, bound)
         account = Account(caller.tenant.id, group.id, caller.user)
@@ -101,7 +113,7 @@ class Admission:
             caller,
             request,
             run_id,
-            target,
+            route,
             account,
             group.initial_tokens,
             prompt_tokens,
@@ -132,7 +144,7 @@ class Admission:
             weight=prepared.target.model.weight,
         )
         return Admitted(
-            prepared.target,
+            prepared.route,
             prepared.account,
             hold,
             prepared.prompt_tokens,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from domain.chat import Chunk, Completion, JsonObject, Usage
@@ -73,6 +74,27 @@ def chunk_of(entry: bytes) -> Chunk:
     body: JsonObject = json.loads(entry)
     model = body.pop("model", None)
     return Chunk(body, entry, model=model)
+
+
+def speaks(chunk: Chunk) -> bool:
+    """Whether a chunk says something that a caller can use, or why there is nothing."""
+    return any(choice["finish_reason"] is not None or _substance(choice["delta"]) for choice in chunk.body["choices"])
+
+
+def without_role(chunk: Chunk) -> Chunk:
+    """The chunk as it goes on with an answer that has been opened: clients join what is repeated."""
+    if not any("role" in choice["delta"] for choice in chunk.body["choices"]):
+        return chunk
+    choices = [
+        {**choice, "delta": {key: value for key, value in choice["delta"].items() if key != "role"}}
+        for choice in chunk.body["choices"]
+    ]
+    return rewritten(chunk, {**chunk.body, "choices": choices})
+
+
+def rewritten(chunk: Chunk, body: JsonObject) -> Chunk:
+    """The chunk with another body."""
+    return replace(chunk, body=body, data=_entry({"model": chunk.model, **body}))
 
 
 def is_cacheable(completion: Completion) -> bool:

@@ -12,7 +12,8 @@ from domain.completions.writing import LogWriter
 from domain.errors import SluiceError
 from domain.ledger import Account
 from domain.providers import Target
-from domain.runs import Run, Work
+from domain.routing import Route
+from domain.runs import Answered, Run, Work, answered
 from domain.tenants import Tenant
 from domain.tokens import weighed
 
@@ -23,12 +24,16 @@ _AGAIN = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A run and what it takes to execute it here; without ``tenant`` or ``target`` it can only be ended."""
+    """A run and what it takes to execute it here; without ``tenant`` or ``route`` it can only be ended.
+
+    ``silence`` is how many seconds its client waits for anything to come, None for as long as it takes.
+    """
 
     run: Run
     work: Work | None
     tenant: Tenant | None = None
-    target: Target | None = None
+    route: Route | None = None
+    silence: float | None = None
 
     @property
     def account(self) -> Account:
@@ -115,6 +120,16 @@ class Execution:
         if self.stopping is None:
             self.stopping = why
             self._nudge()
+
+    def answered_by(self, target: Target, by: Answered) -> None:
+        """Take note of who answers, and how often was asked until then: what is used costs what its model costs."""
+        job = self.job
+        if by == Answered(job.run.provider, job.run.model, job.run.asked):
+            return
+        work = job.work and replace(job.work, weight=target.model.weight, vocabulary=target.model.tokenizer)
+        self.job = replace(job, run=answered(job.run, by), work=work)
+        self.tail.run = answered(self.tail.run, by)
+        self.writer.answered = by
 
     def used(self) -> int:
         """About what the run costs so far, in tokens of the balance: most providers send each token by itself."""

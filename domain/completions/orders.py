@@ -14,8 +14,8 @@ from domain.completions.queue import JobQueue
 from domain.completions.tail import Tail
 from domain.errors import QueueFull, SluiceError, StoreUnavailable
 from domain.ports import Clock, RunStore
-from domain.providers import Planner
 from domain.rate import Verdict
+from domain.routing import Router, names_provider
 from domain.runs import Run, Status, Work, as_view, is_terminal
 from domain.tenants import Caller
 
@@ -68,7 +68,7 @@ class Orders:
         joining: Joining,
         executions: Executions,
         queue: JobQueue,
-        planner: Planner,
+        router: Router,
         clock: Clock,
         limits: RunLimits,
     ) -> None:
@@ -78,7 +78,7 @@ class Orders:
         self._joining = joining
         self._executions = executions
         self._queue = queue
-        self._planner = planner
+        self._router = router
         self._clock = clock
         self._limits = limits
 
@@ -167,6 +167,7 @@ class Orders:
         restartable: bool,
     ) -> Job:
         caller, request, target = prepared.caller, prepared.request, prepared.target
+        asked = prepared.route.asked
         queued = status is Status.QUEUED
         run = Run(
             id=order.run_id,
@@ -187,10 +188,12 @@ class Orders:
             restartable=restartable,
             detach_grace=caller.tenant.detach_grace,
             fingerprint=fingerprint(request) if request.stream else "",
+            # As it will be, unless something goes wrong.
+            asked=0 if queued else 1,
         )
         work = Work(
             # Wherever it is executed, and whatever the tenant's defaults are by then, it is the same request.
-            request=replace(request, provider=target.provider.id, model=self._planner.asked(caller, request)),
+            request=replace(request, provider=asked.provider.id, model=self._router.planner.asked(caller, request)),
             request_id=order.request_id,
             prompt_tokens=admitted.prompt_tokens,
             held=admitted.hold.amount,
@@ -202,8 +205,9 @@ class Orders:
             admitted_at=admitted.verdict.at,
             cache_name=cache.name if cache is not None else None,
             cache_seconds=caller.tenant.cache_seconds if cache is not None else 0.0,
+            named=names_provider(caller, request),
         )
-        return Job(run, work, caller.tenant, target)
+        return Job(run, work, caller.tenant, prepared.route)
 
     async def _charge(self, prepared: Prepared, order: Order, source: Run) -> int:
         """Charge a caller what the answer that is kept has cost before; how much it was."""

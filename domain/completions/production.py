@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from domain import limits, tokens
 from domain.chat import ChatRequest, Completion, JsonObject, Usage
 from domain.completions.assembly import chunk_of, is_cacheable
+from domain.completions.attempts import Asking, Attempts
 from domain.completions.execution import Execution, Handover, Job, Progress, Stop
 from domain.completions.patience import insist, undisturbed
 from domain.completions.tail import Tail
@@ -23,7 +24,7 @@ from domain.errors import (
 )
 from domain.facts import LeaseLost, RecordFailed, RunEnded, RunRequeued, SettlementFailed, Unexpected
 from domain.ledger import Settlement
-from domain.ports import Call, ChatProvider, Clock, Journal, Ledger, Outbox, RateLimiter, RunNames, RunStore, Tokenizer
+from domain.ports import Call, Clock, Journal, Ledger, Outbox, RateLimiter, RunNames, RunStore, Tokenizer
 from domain.runs import Claim, Ending, RunError, Status, Work, ended, ulid_time
 from domain.tokens import MAX_TOKENS, TokenPolicy
 
@@ -53,7 +54,7 @@ class RunLimits:
 class Production:
     """Asks the provider, keeps the log, settles, records the end."""
 
-    provider: ChatProvider
+    attempts: Attempts
     store: RunStore
     names: RunNames
     ledger: Ledger
@@ -143,16 +144,23 @@ class Production:
             execution.asked()
 
     async def _answer(self, execution: Execution) -> None:
-        call = self._call(execution.job)
-        if execution.job.run.live:
-            await self._relay(execution, call)
-        else:
-            execution.progress.whole = await self.provider.create_chat_completion(call)
+        asking = self._asking(execution.job)
+        try:
+            if execution.job.run.live:
+                await self._relay(execution, asking)
+            else:
+                execution.progress.whole = await self.attempts.whole(asking)
+        finally:
+            execution.answered_by(asking.target, asking.answered)
 
-    async def _relay(self, execution: Execution, call: Call) -> None:
-        assembly = execution.progress.assembly
-        async with aclosing(self.provider.stream_chat_completion(call)) as batches:
+    async def _relay(self, execution: Execution, asking: Asking) -> None:
+        assembly, heard = execution.progress.assembly, 0
+        async with aclosing(self.attempts.stream(asking)) as batches:
             async for chunks in batches:
+                if asking.asked != heard:
+                    # Readers are told who answers together with what it says.
+                    heard = asking.asked
+                    execution.answered_by(asking.target, asking.answered)
                 for chunk in chunks:
                     assembly.add(chunk)
                 execution.progress.heard(self.clock())
@@ -163,16 +171,17 @@ class Production:
                 if entries:
                     await execution.writer.write(entries)
 
-    def _call(self, job: Job) -> Call:
-        if job.work is None or job.target is None:
+    def _asking(self, job: Job) -> Asking:
+        if job.work is None or job.route is None:
             raise InternalError
-        return Call(
-            job.target,
+        call = Call(
+            job.route.first,
             _bounded(job.work.request, job.work.completion_bound),
             request_id=job.work.request_id,
             deadline=self.limits.total_seconds,
             extras=job.run.extras,
         )
+        return Asking(job.run, job.route, call)
 
     # --- concluding -------------------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ from domain.errors import (
 from domain.facts import CompletionRequested, RunJoined
 from domain.ids import is_id
 from domain.ports import Clock, Doorbell, Entropy, Journal, RunNames, RunStore, TenantStore
-from domain.providers import Planner
+from domain.routing import Router
 from domain.runs import (
     ULID_ENTROPY,
     Claim,
@@ -80,7 +80,7 @@ class CompletionRuns:
         store: RunStore,
         names: RunNames,
         doorbell: Doorbell,
-        planner: Planner,
+        router: Router,
         journal: Journal,
         clock: Clock,
         entropy: Entropy,
@@ -89,7 +89,7 @@ class CompletionRuns:
         self._production = production
         self._tenants = tenants
         self._store = store
-        self._planner = planner
+        self._router = router
         self._journal = journal
         self._clock = clock
         self._entropy = entropy
@@ -99,7 +99,7 @@ class CompletionRuns:
         self._queue = JobQueue(store, doorbell, limits)
         joining = Joining(store, names, self._known, self._present, limits.kept_seconds)
         self._orders = Orders(
-            admission, production, store, joining, self._executions, self._queue, planner, clock, limits
+            admission, production, store, joining, self._executions, self._queue, router, clock, limits
         )
         self._housekeeping = Housekeeping(
             entropy(8).hex(), store, production, self._executions, self._queue, journal, limits
@@ -188,8 +188,11 @@ class CompletionRuns:
         tenant = await insist(lambda: self._tenants.get(run.tenant), self._limits.lease_seconds / 2)
         if tenant is None:
             raise TenantForbidden
-        target = self._planner.plan(Caller(tenant, run.group, run.user), work.request)
-        return Job(run, work, tenant, self._planner.with_key(target, tenant))
+        caller = Caller(tenant, run.group, run.user)
+        # The fallbacks of the one that was planned: its provider is named in the work, whoever named it.
+        route = self._router.route(caller, work.request, named=work.named)
+        route = self._router.fitting(route, work.prompt_tokens, work.request)
+        return Job(run, work, tenant, self._router.with_keys(route, tenant))
 
     # --- reading ----------------------------------------------------------------------------------------------
 

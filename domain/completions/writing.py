@@ -12,7 +12,7 @@ from domain.completions.patience import insist
 from domain.completions.tail import Tail
 from domain.errors import CompletionCancelled, StoreUnavailable
 from domain.ports import RunStore
-from domain.runs import Ending, Run, Standing, Work
+from domain.runs import Answered, Ending, Run, Standing, Work
 
 #: How often one write may find that the store has lost what it had, before it counts as away.
 _REPAIRS = 3
@@ -39,6 +39,9 @@ class LogWriter:
         self._said: list[bytes] = []
         self._rescue: asyncio.Task[None] | None = None
         self._writing = False
+        #: Who answers, once it is known, and what of that the store has acknowledged.
+        self.answered: Answered | None = None
+        self._told: Answered | None = None
         self.written = asyncio.get_running_loop().time()
 
     @property
@@ -124,8 +127,9 @@ class LogWriter:
     async def _put_from(self, base: int, ending: Ending | None) -> None:
         run = self._run
         for _ in range(_REPAIRS):
-            entries = self._said[base:]
-            answer = await self._store.append(run.id, run.fence, base, entries, ending)
+            entries, by = self._said[base:], self.answered
+            news = by if by != self._told else None
+            answer = await self._store.append(run.id, run.fence, base, entries, ending, news)
             match answer.standing:
                 case Standing.LOST:
                     raise Superseded
@@ -134,8 +138,9 @@ class LogWriter:
                 case Standing.UNKNOWN:
                     # Somebody emptied the store. What is known here is enough to go on.
                     await self._store.begin(run, self._work)
-                    base = 0
+                    base, self._told = 0, None
                 case Standing.OWNED | Standing.CANCELLING:
+                    self._told = by
                     self._acknowledge(base + len(entries))
                     if answer.standing is Standing.CANCELLING and ending is None:
                         raise CompletionCancelled

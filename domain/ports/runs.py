@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from domain.chat import Completion
-from domain.runs import Appended, Claim, Ending, LogSlice, Run, Survey, Work
+from domain.runs import Answered, Appended, Claim, Ending, LogSlice, Run, Survey, Work
 from domain.tenants import TenantId, UserId
 
 
@@ -37,9 +37,17 @@ class RunStore(Protocol):
         ...
 
     async def append(
-        self, run_id: str, fence: int, base: int, entries: Sequence[bytes], ending: Ending | None = None
+        self,
+        run_id: str,
+        fence: int,
+        base: int,
+        entries: Sequence[bytes],
+        ending: Ending | None = None,
+        by: Answered | None = None,
     ) -> Appended:
         """Add entries behind number ``base``; with an ``ending``, close the log and keep the result too.
+
+        ``by`` is who answers the run, where that was not known before.
 
         Atomic. Entries that the log has already are skipped, and an equal ending is accepted again, so a call whose
         reply was lost can be repeated. Every call renews the lease, one without entries does only that; after any of

@@ -30,7 +30,7 @@ from entrypoints.http.errors import error_object
 from entrypoints.http.exchange import Exchange, json_response
 from entrypoints.http.headers import Preferences, idempotency_key, preferences
 
-_STREAM_HEADERS = {"Cache-Control": "no-cache", "Connection": "keep-alive", "X-Accel-Buffering": "no"}
+_STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 #: Seconds that the answer to a cancel waits for the run's end; it comes at once unless its replica is gone.
 _CANCEL_PATIENCE = 5.0
 
@@ -96,7 +96,7 @@ class Answering:
         self._note(exchange, request, started)
         run, applied = started.run, prefer.applied("wait", *(("respond-async",) if accepted != 200 else ()))
         if prefer.wait:
-            ending = await self._outcome(started, prefer.wait)
+            ending = await self._outcome(exchange, started, prefer.wait)
             if ending is not None:
                 return await self._ended(exchange, run, ending, applied)
             run = await self.runs.find(run.id, run.tenant, run.user)
@@ -120,11 +120,11 @@ class Answering:
         exchange.replayed = started.replayed
 
     async def _whole(self, exchange: Exchange, started: Started) -> HTTPResponse:
-        ending = await self._outcome(started)
+        ending = await self._outcome(exchange, started)
         assert ending is not None  # noqa: S101 - without a time limit there is an ending
         return await self._ended(exchange, started.run, ending, {})
 
-    async def _outcome(self, started: Started, seconds: float | None = None) -> Ending | None:
+    async def _outcome(self, exchange: Exchange, started: Started, seconds: float | None = None) -> Ending | None:
         """How a run ended, once it has; None after ``seconds`` without."""
         run = started.run
         if is_terminal(run.status):
@@ -132,9 +132,9 @@ class Answering:
             return Ending(run.status, usage=run.usage, charged=run.charged or 0, error=run.error)
         if started.tail is not None:
             with started.tail.read() as tail:
-                return await tail.ended(seconds)
+                return await _ended(exchange, tail, seconds)
         async with self.runs.following(run, Cursor()) as tail:
-            return await tail.ended(seconds)
+            return await _ended(exchange, tail, seconds)
 
     async def _ended(self, exchange: Exchange, run: Run, ending: Ending, headers: dict[str, str]) -> HTTPResponse:
         if run.source is not None:
@@ -155,6 +155,7 @@ class Answering:
         self, request: Request, exchange: Exchange, run: Run, tail: Tail, seen: int
     ) -> HTTPResponse | None:
         silent = not await tail.grown(seen, self.first_byte_grace)
+        exchange.learns(tail.run)
         if not silent and not seen:
             _raise_if_stillborn(exchange, tail)
         response = await request.respond(
@@ -225,6 +226,13 @@ class Answering:
             completion = await self.runs.completion(run)
             state |= _completion(run, completion) if completion is not None else {}
         return json_response(orjson.dumps(state), exchange, headers)
+
+
+async def _ended(exchange: Exchange, tail: Tail, seconds: float | None) -> Ending | None:
+    """How a run ended, once it has, and who answered it; None after ``seconds`` without."""
+    ending = await tail.ended(seconds)
+    exchange.learns(tail.run)
+    return ending
 
 
 def _preferred(request: Request) -> Preferences:

@@ -43,13 +43,19 @@ class Exchange:
     verdict: Verdict | None = None
     cache: str | None = None
     replayed: bool = False
+    asked: int = 0
 
     def knows(self, run: Run, location: str) -> None:
         """Take note of the run that this exchange is about, and of where it can be fetched."""
         self.run_id = run.id
+        self.location = location
+        self.learns(run)
+
+    def learns(self, run: Run) -> None:
+        """Take note of who answers, as far as the run or its source tells."""
         self.provider = run.provider
         self.model = run.model
-        self.location = location
+        self.asked = run.asked
 
     def saw(self, ending: Ending) -> None:
         """Take note of how the run ended."""
@@ -66,6 +72,8 @@ class Exchange:
             headers["X-Completion-Id"] = self.run_id
         if self.provider is not None:
             headers["X-Sluice-Provider"] = self.provider
+        if self.asked:
+            headers["X-Sluice-Attempts"] = str(self.asked)
         if self.location is not None:
             headers["Content-Location"] = self.location
         if self.cache is not None:
@@ -107,8 +115,10 @@ class Exchanges:
     entropy: Entropy
     open: int = field(default=0, init=False)
 
-    def begin(self, request: Request, route: str, manners: Manners) -> Exchange:
-        return Exchange(usable_request_id(request.headers) or f"req_{self.entropy(16).hex()}", route, manners)
+    def begin(self, request: Request | None, route: str, manners: Manners) -> Exchange:
+        """A new exchange; without a request where nothing arrived that is one."""
+        given = usable_request_id(request.headers) if request is not None else None
+        return Exchange(given or f"req_{self.entropy(16).hex()}", route, manners)
 
     async def run(self, request: Request, route: str, manners: Manners, endpoint: Endpoint) -> HTTPResponse | None:
         """Answer one request. Whatever goes wrong leaves in the surface's dialect."""

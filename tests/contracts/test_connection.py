@@ -138,14 +138,17 @@ async def test_sentinel_leads_to_the_master_even_when_another_becomes_it(tmp_pat
     homes = [tmp_path / name for name in ("master", "replica", "sentinel")]
     for home in homes:
         home.mkdir()
-    with redis_server(homes[0]) as first, redis_server(homes[1]) as second, redis_sentinel(homes[2], first) as sentinel:
+    with redis_server(homes[0], "--repl-diskless-sync-delay", "0") as first, redis_server(homes[1]) as second:
         second.command("REPLICAOF", "127.0.0.1", first.port)
-        async with connected(f"redis+sentinel://127.0.0.1:{sentinel.port}/main") as connection:
-            await connection.command("SET", "tenant:a", "before")
-            wait_until(lambda: _fails_over(sentinel), "a replica that sentinel trusts", 30)
-            await eventually(lambda: _arrives(connection, second), seconds=30)
+        # Sentinel asks for replicas at its start, and then every ten seconds.
+        wait_until(lambda: bool(first.command("ROLE")[2]), "a replica")
+        with redis_sentinel(homes[2], first) as sentinel:
+            async with connected(f"redis+sentinel://127.0.0.1:{sentinel.port}/main") as connection:
+                await connection.command("SET", "tenant:a", "before")
+                wait_until(lambda: _fails_over(sentinel), "a replica that sentinel trusts", 30)
+                await eventually(lambda: _arrives(connection, second), seconds=30)
 
-        assert second.command("ROLE")[0] == b"master"
+            assert second.command("ROLE")[0] == b"master"
 
 
 def _fails_over(sentinel: RedisServer) -> bool:

@@ -11,6 +11,7 @@ from adapters.documents import parse_tenant, write_document
 from domain.chat import JsonObject
 from domain.errors import TenantMisconfigured
 from domain.models import Model
+from domain.routes import Place, RouteRule
 from domain.tenants import Group, Limits, Tenant
 from domain.tokens import TokenPolicy
 
@@ -77,6 +78,56 @@ def test_the_full_form_is_understood() -> None:
         policy=TokenPolicy.STRICT,
         provider_options={"azure-openai": {"resource": "acme-eu"}},
     )
+
+
+def test_routes_are_understood() -> None:
+    tenant = parse(
+        {
+            **SEED,
+            "routes": [
+                {
+                    "model": "gpt-4o*",
+                    "provider": "openai",
+                    "share": [{"provider": "openai", "weight": 3}, {"provider": "azure-openai"}],
+                    "fallbacks": [{"provider": "groq", "model": "llama"}],
+                    "larger": [{"provider": "openai", "model": "gpt-4.1"}],
+                    "on_content_filter": "fall_back",
+                },
+                {},
+            ],
+        }
+    )
+
+    assert tenant.routes == (
+        RouteRule(
+            "gpt-4o*",
+            "openai",
+            share=(Place("openai", weight=3.0), Place("azure-openai", weight=1.0)),
+            fallbacks=(Place("groq", "llama"),),
+            larger=(Place("openai", "gpt-4.1"),),
+            reroute_filtered=True,
+        ),
+        RouteRule(),
+    )
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        {"fallback": [{"provider": "groq"}]},
+        {"fallbacks": ["groq"]},
+        {"fallbacks": [{"model": "llama"}]},
+        {"fallbacks": [{"provider": "groq", "weight": 1}]},
+        {"share": [{"provider": "groq", "weight": 0}]},
+        {"share": [{"provider": "groq", "weight": "3"}]},
+        {"on_content_filter": "ignore"},
+        "groq",
+    ],
+    ids=str,
+)
+def test_a_route_that_says_anything_else_spoils_the_document(route: object) -> None:
+    with pytest.raises(TenantMisconfigured):
+        parse({**SEED, "routes": [route]})
 
 
 def test_an_empty_document_is_a_tenant_that_can_do_nothing() -> None:

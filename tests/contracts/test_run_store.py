@@ -13,6 +13,7 @@ from domain.chat import Completion, Usage
 from domain.ports import RunStore
 from domain.runs import (
     NEXT,
+    Answered,
     Appended,
     Ending,
     LogSlice,
@@ -96,6 +97,29 @@ async def test_a_run_that_is_begun_again_goes_on(store: RunStore) -> None:
     await store.begin(run, WORK)
 
     assert await store.get(run.id) == replace(run, tail=2)
+
+
+async def test_who_answers_is_known_with_what_they_say_and_again_at_the_end(store: RunStore) -> None:
+    run = new_run()
+    await store.begin(run, WORK)
+
+    await store.append(run.id, 1, 0, entries(1, 1), by=Answered("azure", "gpt4o-prod", 2))
+    then = await store.get(run.id)
+    await store.append(run.id, 1, 1, entries(2, 2))
+    await store.append(run.id, 1, 2, (), COMPLETED, Answered("openrouter", "openai/gpt-4o", 3))
+
+    assert then == replace(run, tail=1, provider="azure", model="gpt4o-prod", asked=2)
+    last = replace(run, tail=2, provider="openrouter", model="openai/gpt-4o", asked=3)
+    assert await store.get(run.id) == ended(last, COMPLETED)
+
+
+async def test_who_is_not_the_owner_does_not_say_who_answers(store: RunStore) -> None:
+    run = new_run()
+    await store.begin(run, WORK)
+
+    await store.append(run.id, 0, 0, entries(1, 1), by=Answered("azure", "gpt4o-prod", 2))
+
+    assert await store.get(run.id) == run
 
 
 async def test_each_follower_counts(store: RunStore) -> None:

@@ -21,6 +21,7 @@ from adapters.auth.claims import ClaimMap
 from adapters.auth.jwt import HmacVerifier, Verifiers
 from adapters.catalogue import load_models, load_providers
 from adapters.documents import parse_tenant
+from config.issuers import Claims, IssuerSettings, read_issuers
 from config.settings import PREFIX, Settings, read_settings
 from domain.images import ImageRule
 from domain.models import Model
@@ -107,6 +108,25 @@ def default_of(field: FieldInfo) -> str:
     return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
 
 
+# --- issuers ------------------------------------------------------------------------------------------------------
+
+
+def test_every_field_of_an_issuer_is_documented() -> None:
+    rows = CONFIGURATION.section("Issuers").rows("field", "type", "default")
+
+    assert [only_code(row["field"]) for row in rows] == list(IssuerSettings.model_fields)
+    assert codes(next(row["meaning"] for row in rows if row["field"] == "`claims`")) == list(Claims.model_fields)
+
+
+def test_the_example_of_an_issuers_file_is_one(tmp_path: Path) -> None:
+    (example,) = CONFIGURATION.section("Issuers").blocks("toml")
+    (tmp_path / "issuers.toml").write_text(example)
+
+    found = read_issuers(Settings(issuers=tmp_path / "issuers.toml"))
+
+    assert [each.issuer for each in found] == [table["issuer"] for table in tomllib.loads(example).values()]
+
+
 # --- the catalogue's files ----------------------------------------------------------------------------------------
 
 
@@ -161,6 +181,7 @@ def test_every_key_of_a_tenant_document_is_documented() -> None:
         "groups.*": documents._Group.model_fields,
         "models.*": documents._Model.model_fields,
         "limits": documents._Limits.model_fields,
+        "routes.*": documents._Route.model_fields,
     }
     known: list[str] = []
     for key in documents._Document.model_fields:
@@ -184,6 +205,7 @@ def test_the_fuller_example_has_every_key() -> None:
 
     assert list(fuller) == list(documents._Document.model_fields)
     assert set(fuller["models"]["house-gpt"]) == set(documents._Model.model_fields)
+    assert set(fuller["routes"][0]) == set(documents._Route.model_fields)
 
 
 # --- claims -------------------------------------------------------------------------------------------------------

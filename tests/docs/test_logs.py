@@ -10,6 +10,7 @@ from adapters.journal import repeats
 from adapters.journal.lines import line_of
 from adapters.journal.sinks import LOST
 from domain import facts
+from domain.circuits import State
 from domain.facts import Fact
 from tests.docs.pages import CHECKOUT, Row, codes, page
 
@@ -24,6 +25,12 @@ FACTS: tuple[Fact, ...] = (
     facts.RunEnded("job-1", "acme", "openai", "gpt-4o", "completed", 1.0, 10),
     facts.RunEnded("job-1", "acme", "openai", "gpt-4o", "cancelled", 1.0, 10, "completion_cancelled"),
     facts.RunEnded("job-1", "acme", "openai", "gpt-4o", "failed", 1.0, 0, "provider_error", "status 500"),
+    facts.ProviderAsked("job-1", "acme", "openai", "gpt-4o", "0123456789ab", 1, 1.0, 0.5),
+    facts.ProviderAsked("job-1", "acme", "openai", "gpt-4o", "0123456789ab", 2, 1.0, error_code="provider_error"),
+    *(
+        facts.TargetChanged("openai", "gpt-4o", "0123456789ab", state, 5.0)
+        for state in (*(state.value for state in State), "cooling", "quarantined", "drained")
+    ),
     facts.RunRequeued("job-1", "acme", 1, "worker_lost"),
     facts.RunJoined("job-1", "acme", "openai", "gpt-4o", "hit"),
     facts.StreamResumed("job-1", "acme", 3),
@@ -78,7 +85,7 @@ def test_every_field_is_explained() -> None:
 
 
 def test_no_fact_has_a_field_that_no_line_tells() -> None:
-    told = {name for row in LINES for name in fields_of(row)} | {"status", "error", "usage"}
+    told = {name for row in LINES for name in fields_of(row)} | {"state", "status", "error", "usage"}
 
     assert {field.name for kind in get_args(Fact) for field in fields(kind)} - told == set()
 

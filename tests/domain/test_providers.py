@@ -232,7 +232,7 @@ def test_of_a_provider_of_any_model_the_defaults_are_shown() -> None:
 def test_the_target_gets_the_tenants_first_key_and_the_providers_address() -> None:
     tenant = a_tenant(api_keys={"openai": ("sk-1", "sk-2"), "openrouter": ("sk-3",)})
 
-    target = PLANNER.with_key(a_target(provider=OPENAI, key=None, base_url=""), tenant)
+    (target, *_) = PLANNER.keyed(a_target(provider=OPENAI, key=None, base_url=""), tenant)
 
     assert (target.key, target.base_url) == ("sk-1", "https://api.openai.com/v1")
 
@@ -242,14 +242,14 @@ def test_where_the_provider_wants_a_key_and_the_tenant_has_none_it_is_said_with_
     keys: Mapping[str, tuple[str, ...]],
 ) -> None:
     with pytest.raises(NoApiKey, match=r"^No OpenAI API key configured$"):
-        PLANNER.with_key(a_target(provider=OPENAI), a_tenant(api_keys=keys))
+        PLANNER.keyed(a_target(provider=OPENAI), a_tenant(api_keys=keys))
 
 
 def test_a_server_without_keys_is_asked_without_one_unless_the_tenant_has_it() -> None:
     target = a_target(provider=OLLAMA, key=None)
 
-    assert PLANNER.with_key(target, a_tenant(api_keys={})).key is None
-    assert PLANNER.with_key(target, a_tenant(api_keys={"ollama": ("sk",)})).key == "sk"
+    assert PLANNER.keyed(target, a_tenant(api_keys={}))[0].key is None
+    assert PLANNER.keyed(target, a_tenant(api_keys={"ollama": ("sk",)}))[0].key == "sk"
 
 
 # --- addresses --------------------------------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ def test_a_server_without_keys_is_asked_without_one_unless_the_tenant_has_it() -
 def address(resource: str | None) -> str:
     options = {} if resource is None else {"azure-openai": {"resource": resource}}
     tenant = a_tenant(api_keys={"azure-openai": ("sk",)}, provider_options=options)
-    return PLANNER.with_key(a_target(provider=AZURE), tenant).base_url
+    return PLANNER.keyed(a_target(provider=AZURE), tenant)[0].base_url
 
 
 @pytest.mark.parametrize("resource", ["acme", "a", "ACME-9_x", "a" * 63])
@@ -315,7 +315,7 @@ def test_every_placeholder_of_an_address_must_be_filled() -> None:
 
     def with_options(**options: str) -> str:
         tenant = a_tenant(api_keys={"two": ("sk",)}, provider_options={"two": options})
-        return planner.with_key(a_target(provider=two), tenant).base_url
+        return planner.keyed(a_target(provider=two), tenant)[0].base_url
 
     assert with_options(region="eu", project="p-1") == "https://eu.example.com/p-1"
     with pytest.raises(TenantMisconfigured):

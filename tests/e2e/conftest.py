@@ -33,21 +33,22 @@ Staging: TypeAlias = "Callable[[RedisServer | RedisCluster], Iterator[Stage]]"
 #: Notes a line that is printed at the end of the whole test run.
 Figure: TypeAlias = Callable[[str], None]
 
-_FIGURES: list[str] = []
-
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what the tests measured, whether they passed or not."""
-    if _FIGURES:
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    figures = [line for report in reports for name, line in report.user_properties if name == "figure"]
+    if figures:
         terminalreporter.section("figures")
-        for line in _FIGURES:
+        for line in figures:
             terminalreporter.write_line(line)
 
 
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Figure:
     def note(line: str) -> None:
-        _FIGURES.append(f"{request.node.name}: {line}")
+        # Goes with the test's report, to whichever process writes the summary.
+        request.node.user_properties.append(("figure", f"{request.node.name}: {line}"))
 
     return note
 

@@ -108,6 +108,7 @@ async def test_a_started_run_is_recorded_as_it_was_ordered(world: World) -> None
         include_usage=True,
         created=int(NOW),
         restartable=True,
+        asked=1,
     )
     assert begun.run == await world.record(begun.run) == expected
     assert begun.tail is not None

@@ -1,6 +1,7 @@
 """What stands around a completion, in memory: stores that several replicas share, and a provider with a script."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import count
@@ -16,8 +17,10 @@ from adapters.memory.tenants import MemoryTenantStore
 from adapters.outbox.memory import MemoryOutbox
 from domain.chat import ChatRequest
 from domain.completions.admission import Admission
+from domain.completions.attempts import Attempts
 from domain.completions.execution import Execution, Job
 from domain.completions.executions import Executions
+from domain.completions.health import Health
 from domain.completions.keeping import Housekeeping
 from domain.completions.orders import Started
 from domain.completions.production import Production, RunLimits
@@ -26,6 +29,7 @@ from domain.completions.reading import Reading
 from domain.completions.runs import CompletionRuns
 from domain.completions.tail import Tail
 from domain.providers import Planner
+from domain.routing import Draw, Router
 from domain.runs import Cursor, Ending, Run, Work, is_terminal
 from domain.tenants import Caller, Limits
 from tests.builders import (
@@ -78,6 +82,7 @@ class World:
     tokenizer: WordTokenizer = field(default_factory=WordTokenizer)
     journal: ListJournal = field(default_factory=ListJournal)
     planner: Planner = field(default_factory=a_planner)
+    draw: Draw = field(default_factory=lambda: random.Random(0).random)
     outbox: MemoryOutbox = field(default_factory=MemoryOutbox)
     bell: WaywardDoorbell = field(default_factory=WaywardDoorbell)
     tenants: FlakyStore[MemoryTenantStore] = field(init=False)
@@ -98,12 +103,20 @@ class World:
 
     def admission(self, process: Process | None = None) -> Admission:
         reach = (process or Process()).port
-        return Admission(self.planner, self.tokenizer, reach(self.limiter.port), reach(self.ledger.port))
+        return Admission(self.router, self.tokenizer, reach(self.limiter.port), reach(self.ledger.port))
+
+    @property
+    def router(self) -> Router:
+        return Router(self.planner, self.draw)
+
+    def attempts(self, process: Process | None = None) -> Attempts:
+        reach, journal = (process or Process()).port, self.journal
+        return Attempts(reach(self.provider), Health(self.clock, journal, self.draw), reach(journal), self.draw)
 
     def production(self, limits: RunLimits | None = None, process: Process | None = None) -> Production:
         reach = (process or Process()).port
         return Production(
-            reach(self.provider),
+            self.attempts(process),
             reach(self.store.port),
             reach(self.names.port),
             reach(self.ledger.port),
@@ -124,7 +137,7 @@ class World:
             process.port(self.store.port),
             process.port(self.names.port),
             process.bell(self.bell),
-            self.planner,
+            self.router,
             process.port(self.journal),
             self.clock,
             SeededEntropy(next(self._seeds)),
@@ -171,11 +184,11 @@ class World:
             admitted.estimate,
             admitted.completion_bound,
             caller.tenant.policy,
-            admitted.target.model.tokenizer,
+            admitted.route.first.model.tokenizer,
             **{"admitted_at": admitted.verdict.at, **(work or {})},
         )
         await self.store.wrapped.begin(run, kept)
-        job = Job(run, kept, caller.tenant, admitted.target)
+        job = Job(run, kept, caller.tenant, admitted.route)
         return self.production(limits, process).execution(job, Tail(run))
 
     async def balance(self) -> int:

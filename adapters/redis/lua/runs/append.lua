@@ -4,10 +4,11 @@
 -- KEYS: record, log, leases, and with an ending: request, result, ready, turns
 -- ARGV: now, id, fence, base, the lease in ms, how long to keep record and result in ms, the same for the log of a run
 --   that has ended, the states that this may happen in (separated by spaces), then the new status, usage, charged,
---   error and completion ('' where there is none; all of them '' without an ending), then the entries
+--   error and completion ('' where there is none; all of them '' without an ending), then who answers: provider, model,
+--   how often was asked (all of them '' where nothing is new), then the entries
 -- Returns what Standing calls it, and the number of the last entry.
 
-local FIRST = 14
+local FIRST = 17
 local id, status = ARGV[2], ARGV[9]
 local run = redis.call('HMGET', KEYS[1], 'status', 'fence', 'attempt', 'tail', 'due', 'cancelling')
 if not run[1] then
@@ -35,6 +36,9 @@ if not string.find(ARGV[8], run[1], 1, true) then
   return {same and owned or 'lost', tail}
 end
 
+if ARGV[14] ~= '' then
+  redis.call('HSET', KEYS[1], 'provider', ARGV[14], 'model', ARGV[15], 'asked', ARGV[16])
+end
 for place = 1, count do
   redis.call('XADD', KEYS[2], run[3] .. '-' .. digits(tail + place), 'd', ARGV[FIRST + known + place - 1])
 end
