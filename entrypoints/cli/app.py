@@ -4,7 +4,20 @@ from collections.abc import Sequence
 
 import typer
 
-from entrypoints.cli import balances, check, imports, keys, ledger, ping, providers, runs, serving, tenants, tokens
+from entrypoints.cli import (
+    balances,
+    check,
+    imports,
+    keys,
+    ledger,
+    ping,
+    providers,
+    runs,
+    secrets,
+    serving,
+    tenants,
+    tokens,
+)
 
 _ABOUT = """A gateway for OpenAI-compatible chat completions.
 
@@ -23,6 +36,7 @@ for name, group in (
     ("key", keys.commands),
     ("token", tokens.commands),
     ("ledger", ledger.commands),
+    ("secrets", secrets.commands),
     ("runs", runs.commands),
     ("import", imports.commands),
 ):

@@ -127,3 +127,15 @@ def test_without_a_redis_there_is_nothing_to_look_at(shell: Shell) -> None:
 
 def test_a_redis_that_is_not_there_is_worth_another_try(shell: Shell) -> None:
     assert shell.run("tenant", "list", SLUICE_REDIS_URL="redis://127.0.0.1:1").status == 75
+
+
+def test_applying_again_changes_nothing_where_keys_are_sealed(shell: Shell, redis: RedisServer, file: str) -> None:
+    sealing = shell.run("secrets", "make-key", "first").out.strip()
+
+    shell.run("tenant", "apply", "-f", file, ACME_KEY=KEY, SLUICE_SECRET_KEYS=sealing)
+    again = shell.run("tenant", "apply", "-f", file, ACME_KEY=KEY, SLUICE_SECRET_KEYS=sealing)
+    shown = shell.run("tenant", "show", "acme", SLUICE_SECRET_KEYS=sealing)
+
+    assert again.out.splitlines()[-1] == "0 created, 0 changed, 2 unchanged"
+    assert shown.json["api_keys"] == {"openai": "sk-…9876"}
+    assert KEY.encode() not in redis.command("GET", "tenant:acme")
