@@ -105,6 +105,7 @@ def _add_stores(container: Container, settings: Settings) -> None:
         seconds=settings.redis_seconds,
         default_limits=limits,
         lifetimes=lifetimes,
+        watch=container.redis_watch if settings.metrics != "off" else providers.Object(None),
         vault=container.vault,
     )
     try:
