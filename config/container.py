@@ -28,6 +28,7 @@ from adapters.tokenizer.tokenizer import TiktokenTokenizer
 from adapters.vault import Vault
 from config.settings import Settings
 from domain.administration.balances import BalanceAdministration
+from domain.administration.keys import KeyAdministration
 from domain.administration.runs import RunAdministration
 from domain.administration.tenants import TenantAdministration
 from domain.completions.admission import Admission
@@ -144,6 +145,7 @@ class Container(containers.DeclarativeContainer):
     balance_administration = providers.Singleton(
         BalanceAdministration, tenants=tenant_administration, ledger=ledger, journal=journal
     )
+    key_administration = providers.Singleton(KeyAdministration, keys=api_keys, journal=journal)
     run_administration = providers.Singleton(RunAdministration, runs=runs, store=run_store, journal=journal)
     levels = providers.Singleton(Levels, providers.Callable(version, "sluice"), runs.provided.occupation)
     targets = providers.Singleton(Targets, health)
