@@ -8,6 +8,7 @@ from adapters.metrics.tables import OTHER
 from domain.facts import (
     Administered,
     CompletionRequested,
+    EventsSkipped,
     Fact,
     LeaseLost,
     ProviderAsked,
@@ -47,6 +48,8 @@ class CountingJournal:
                 self._families.resumed.add(())
             case Unexpected(where=where):
                 self._families.defects.add((where,))
+            case EventsSkipped(provider=provider, events=events):
+                self._families.skipped.add((provider,), events)
             case Administered() | ProviderAsked() | TargetChanged():
                 pass  # told in full by the log; what callers got of it, the runs tell
             case _:

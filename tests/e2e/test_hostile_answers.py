@@ -1,0 +1,38 @@
+"""X3, X4: answers that want the gateway's memory are refused before they have it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.client import complete
+from tests.gateway import GatewayProcess
+
+pytestmark = [pytest.mark.e2e, pytest.mark.anyio, pytest.mark.usefixtures("partings")]
+
+MEGABYTE = 1024 * 1024
+
+
+def resident(gateway: GatewayProcess, kind: str) -> int:
+    """Bytes of memory: ``VmRSS`` now, ``VmHWM`` at most since the start."""
+    found = re.search(rf"^{kind}:\s+(\d+) kB", Path(f"/proc/{gateway.pid}/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+@pytest.mark.parametrize("model", ["huge-line-n300", "gzip-bomb-n200"])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_huge_answer_is_refused_at_its_bound(gateway: GatewayProcess, model: str, streamed: bool) -> None:
+    for _ in range(3):
+        await (await complete(gateway, "words-n2000", stream=streamed)).rest()
+    Path(f"/proc/{gateway.pid}/clear_refs").write_text("5")
+    before = resident(gateway, "VmRSS")
+
+    answer = await complete(gateway, model, stream=streamed)
+    await answer.rest()
+
+    assert answer.status == 502
+    assert answer.json["error"]["code"] == "upstream_bad_response"
+    # A whole answer may have 32 MiB, an event of a stream 1 MiB, and what is compressed is not even begun.
+    most = 72 if (model, streamed) == ("huge-line-n300", False) else 4
+    assert resident(gateway, "VmHWM") - before < most * MEGABYTE
