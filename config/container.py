@@ -23,6 +23,7 @@ from adapters.metrics.names import ModelNames
 from adapters.openai.provider import Deadlines, OpenAIProvider
 from adapters.openai.transport import PooledTransport
 from adapters.tokenizer.tokenizer import TiktokenTokenizer
+from adapters.vault import Vault
 from config.settings import Settings
 from domain.administration.balances import BalanceAdministration
 from domain.administration.runs import RunAdministration
@@ -62,6 +63,7 @@ class Container(containers.DeclarativeContainer):
     deadlines = providers.Dependency(instance_of=Deadlines)
     berths = providers.Dependency(instance_of=Berths)
 
+    vault: providers.Dependency[Vault] = providers.Dependency()
     tenants: providers.Dependency[TenantStore] = providers.Dependency()
     documents: providers.Dependency[TenantDocuments] = providers.Dependency()
     api_key_store: providers.Dependency[ApiKeyStore] = providers.Dependency()
@@ -100,7 +102,7 @@ class Container(containers.DeclarativeContainer):
     admission = providers.Singleton(Admission, router=router, tokenizer=tokenizer, limiter=limiter, ledger=ledger)
     health = providers.Singleton(Health, monotonic, journal, draw, berths=berths)
     attempts = providers.Singleton(
-        Attempts, provider, health, journal, draw, first_token=settings.provided.first_token_seconds
+        Attempts, provider, tokenizer, health, journal, draw, first_token=settings.provided.first_token_seconds
     )
     production = providers.Singleton(
         Production,

@@ -13,6 +13,7 @@ from adapters.redis.names import RedisRunNames
 from adapters.redis.rate import RedisRateLimiter
 from adapters.redis.runs import RedisRunStore
 from adapters.redis.tenants import RedisTenantStore
+from adapters.vault import Vault
 from config.lifetimes import Lifetimes
 from domain.tenants import Limits
 
@@ -22,13 +23,18 @@ class InRedis(containers.DeclarativeContainer):
 
     url = providers.Dependency(instance_of=str)
     seconds = providers.Dependency(instance_of=float)
+    vault: providers.Dependency[Vault] = providers.Dependency()
     default_limits = providers.Dependency(instance_of=Limits)
     lifetimes = providers.Dependency(instance_of=Lifetimes)
 
     connection = providers.Singleton(RedisConnection, url, timeout=seconds, deadline=seconds)
     dependency = providers.Singleton(RedisDependency, connection)
     tenants = providers.Singleton(
-        RedisTenantStore, connection, defaults=default_limits, monotonic=providers.Object(time.monotonic)
+        RedisTenantStore,
+        connection,
+        defaults=default_limits,
+        monotonic=providers.Object(time.monotonic),
+        vault=vault,
     )
     api_key_store = providers.Singleton(RedisApiKeyStore, connection, monotonic=providers.Object(time.monotonic))
     ledger = providers.Singleton(RedisLedger, connection)

@@ -17,6 +17,7 @@ from domain.facts import (
     RunEnded,
     RunJoined,
     RunRequeued,
+    SecretsUnreadable,
     SettlementFailed,
     StreamResumed,
     TargetChanged,
@@ -55,7 +56,7 @@ class CountingJournal:
             case _:
                 self._troubled(fact)
 
-    def _troubled(self, fact: RunRequeued | LeaseLost | SettlementFailed | RecordFailed) -> None:
+    def _troubled(self, fact: RunRequeued | LeaseLost | SettlementFailed | RecordFailed | SecretsUnreadable) -> None:
         match fact:
             case RunRequeued(why=why):
                 self._families.requeued.add((why,))
@@ -65,6 +66,8 @@ class CountingJournal:
                 self._families.settlements_failed.add(())
             case RecordFailed():
                 self._families.records_failed.add(())
+            case SecretsUnreadable(why=why):
+                self._families.secrets_unreadable.add((why,))
 
     def _served(self, fact: RequestServed) -> None:
         families = self._families

@@ -38,6 +38,7 @@ FACTS: tuple[Fact, ...] = (
     facts.LeaseLost("job-1", "acme", 1),
     facts.SettlementFailed("job-1", "acme", 10),
     facts.RecordFailed("job-1", "acme"),
+    facts.SecretsUnreadable("acme", "damaged"),
     facts.Unexpected("run", ValueError(), "req-1"),
     facts.Administered("olga", "tenant.change", "acme", "staff:ann", ("/policy",), "req-1"),
 )
