@@ -20,13 +20,18 @@ def resident(gateway: GatewayProcess, kind: str) -> int:
     return int(found[1]) * 1024
 
 
+def forget_the_most(gateway: GatewayProcess) -> int:
+    """Let the most be what it is now, and return that."""
+    Path(f"/proc/{gateway.pid}/clear_refs").write_text("5")
+    return resident(gateway, "VmRSS")
+
+
 @pytest.mark.parametrize("model", ["huge-line-n300", "gzip-bomb-n200"])
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_a_huge_answer_is_refused_at_its_bound(gateway: GatewayProcess, model: str, streamed: bool) -> None:
     for _ in range(3):
         await (await complete(gateway, "words-n2000", stream=streamed)).rest()
-    Path(f"/proc/{gateway.pid}/clear_refs").write_text("5")
-    before = resident(gateway, "VmRSS")
+    before = forget_the_most(gateway)
 
     answer = await complete(gateway, model, stream=streamed)
     await answer.rest()
