@@ -34,10 +34,12 @@ async def test_a_huge_answer_is_refused_at_its_bound(gateway: GatewayProcess, mo
     before = forget_the_most(gateway)
 
     answer = await complete(gateway, model, stream=streamed)
-    await answer.rest()
+    told = await answer.rest()
 
-    assert answer.status == 502
-    assert answer.json["error"]["code"] == "upstream_bad_response"
+    # On a machine that is busy the stream may have begun by then: 502 is an event in it.
+    assert answer.status == 502 or streamed
+    assert b'"upstream_bad_response"' in told
+    assert b"[DONE]" not in told
     # A whole answer may have 32 MiB, an event of a stream 1 MiB, and what is compressed is not even begun.
     most = 72 if (model, streamed) == ("huge-line-n300", False) else 4
     assert resident(gateway, "VmHWM") - before < most * MEGABYTE
