@@ -47,10 +47,11 @@ def build(settings: Settings, *, own_providers: Sequence[ProviderSpec] = ()) -> 
     Raises:
         CompositionError: a catalogue file or a URL is wrong.
     """
+    registry, catalogue = _read_files(settings, own_providers)
     container = Container(
         settings=providers.Object(settings),
-        registry=providers.Object(_registry(settings, own_providers)),
-        catalogue=providers.Object(_catalogue(settings)),
+        registry=providers.Object(registry),
+        catalogue=providers.Object(catalogue),
         run_limits=providers.Object(_run_limits(settings)),
         deadlines=providers.Object(
             Deadlines(settings.connect_seconds, settings.first_byte_seconds, settings.idle_seconds)
@@ -139,7 +140,7 @@ def _add_traces(container: Container, url: str, share: float) -> None:
 
 def _fill_in(container: Container, stores: Any) -> None:
     """Let the overlay's stores be those of the container."""
-    for name in ("tenants", "api_key_store", "ledger", "limiter", "run_store", "run_names", "doorbell"):
+    for name in ("tenants", "api_key_store", "ledger", "limiter", "run_store", "till", "run_names", "doorbell"):
         getattr(container, name).override(getattr(stores, name))
     container.documents.override(stores.tenants)
 
@@ -155,6 +156,23 @@ def _add_outbox(container: Container, settings: Settings) -> None:
         raise CompositionError(f"SLUICE_OUTBOX: cannot be written to ({error.strerror})") from None
     container.outbox.override(outbox)
     container.closers.add_args(outbox.provided.aclose)
+
+
+def _read_files(settings: Settings, own: Sequence[ProviderSpec]) -> tuple[ProviderRegistry, Catalogue]:
+    """Providers and models; what is wrong with either file is told together."""
+    problems: list[str] = []
+    registry, catalogue = ProviderRegistry({}), Catalogue(())
+    try:
+        registry = _registry(settings, own)
+    except CompositionError as error:
+        problems.append(str(error))
+    try:
+        catalogue = _catalogue(settings)
+    except CompositionError as error:
+        problems.append(str(error))
+    if problems:
+        raise CompositionError("\n".join(problems))
+    return registry, catalogue
 
 
 def _registry(settings: Settings, own: Sequence[ProviderSpec]) -> ProviderRegistry:

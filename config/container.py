@@ -28,6 +28,7 @@ from adapters.tokenizer.tokenizer import TiktokenTokenizer
 from adapters.vault import Vault
 from config.settings import Settings
 from domain.administration.balances import BalanceAdministration
+from domain.administration.keys import KeyAdministration
 from domain.administration.runs import RunAdministration
 from domain.administration.tenants import TenantAdministration
 from domain.completions.admission import Admission
@@ -50,6 +51,7 @@ from domain.ports import (
     RunStore,
     TenantDocuments,
     TenantStore,
+    Till,
 )
 from domain.providers import Planner, ProviderRegistry
 from domain.routing import Router
@@ -72,6 +74,7 @@ class Container(containers.DeclarativeContainer):
     api_key_store: providers.Dependency[ApiKeyStore] = providers.Dependency()
     ledger: providers.Dependency[Ledger] = providers.Dependency()
     limiter: providers.Dependency[RateLimiter] = providers.Dependency()
+    till: providers.Dependency[Till] = providers.Dependency()
     run_store: providers.Dependency[RunStore] = providers.Dependency()
     run_names: providers.Dependency[RunNames] = providers.Dependency()
     doorbell: providers.Dependency[Doorbell] = providers.Dependency()
@@ -91,7 +94,7 @@ class Container(containers.DeclarativeContainer):
     tracing: providers.Provider[Tracing | Untraced] = providers.Object(Untraced())
     tokenizer = providers.Singleton(TiktokenTokenizer)
     transport = providers.Singleton(PooledTransport)
-    provider = providers.Singleton(OpenAIProvider, transport, deadlines=deadlines)
+    provider = providers.Singleton(OpenAIProvider, transport, deadlines=deadlines, journal=journal)
     #: Whoever can vouch for a token: ``composition`` adds the secret's and the issuer's verifier.
     vouchers = providers.List()
     api_keys = providers.Singleton(ApiKeys, store=api_key_store, tenants=tenants, clock=clock, entropy=entropy)
@@ -104,7 +107,9 @@ class Container(containers.DeclarativeContainer):
     namespaces = providers.Singleton(Namespaces, tenants=tenants, registry=registry)
     callers = providers.Singleton(Callers, tenants=tenants, entropy=entropy)
     router = providers.Singleton(Router, planner)
-    admission = providers.Singleton(Admission, router=router, tokenizer=tokenizer, limiter=limiter, ledger=ledger)
+    admission = providers.Singleton(
+        Admission, router=router, tokenizer=tokenizer, limiter=limiter, ledger=ledger, till=till
+    )
     health = providers.Singleton(Health, monotonic, journal, draw, berths=berths)
     attempts = providers.Singleton(
         Attempts, provider, tokenizer, health, journal, draw, first_token=settings.provided.first_token_seconds
@@ -117,6 +122,7 @@ class Container(containers.DeclarativeContainer):
         ledger=ledger,
         outbox=outbox,
         limiter=limiter,
+        till=till,
         tokenizer=tokenizer,
         journal=journal,
         clock=clock,
@@ -142,6 +148,7 @@ class Container(containers.DeclarativeContainer):
     balance_administration = providers.Singleton(
         BalanceAdministration, tenants=tenant_administration, ledger=ledger, journal=journal
     )
+    key_administration = providers.Singleton(KeyAdministration, keys=api_keys, journal=journal)
     run_administration = providers.Singleton(RunAdministration, runs=runs, store=run_store, journal=journal)
     levels = providers.Singleton(Levels, providers.Callable(version, "sluice"), runs.provided.occupation)
     targets = providers.Singleton(Targets, health)

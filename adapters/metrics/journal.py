@@ -10,6 +10,7 @@ from domain.facts import (
     Administered,
     AdmissionEnded,
     CompletionRequested,
+    EventsSkipped,
     Fact,
     LeaseLost,
     ProviderAsked,
@@ -29,7 +30,14 @@ from domain.facts import (
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 #: What happens seldom, if at all.
 _Rare: TypeAlias = (
-    TargetChanged | Administered | RunRequeued | LeaseLost | SettlementFailed | RecordFailed | SecretsUnreadable
+    EventsSkipped
+    | TargetChanged
+    | Administered
+    | RunRequeued
+    | LeaseLost
+    | SettlementFailed
+    | RecordFailed
+    | SecretsUnreadable
 )
 
 
@@ -65,6 +73,8 @@ class CountingJournal:
         match fact:
             case TargetChanged(provider=provider, state=state):
                 self._families.target_changes.add((provider, state))
+            case EventsSkipped(provider=provider, events=events):
+                self._families.skipped.add((provider,), events)
             case Administered(action=action):
                 self._families.administered.add((action,))
             case RunRequeued(why=why):

@@ -13,6 +13,7 @@ from domain.spans import Tracing
 from entrypoints.http.admin.app import AdminServices, create_admin_app, open_with
 from entrypoints.http.admin.balances import Balances
 from entrypoints.http.admin.catalogue import CatalogueOf
+from entrypoints.http.admin.keys import Keys
 from entrypoints.http.admin.routes import Route
 from entrypoints.http.admin.runs import Runs
 from entrypoints.http.admin.tenants import Tenants
@@ -100,6 +101,7 @@ def admin_routes(container: Container) -> tuple[Route, ...]:
     return (
         *Tenants(container.tenant_administration()).routes(),
         *Balances(container.balance_administration()).routes(),
+        *Keys(container.key_administration()).routes(),
         *Runs(container.run_administration()).routes(),
         *CatalogueOf(container.planner()).routes(),
     )

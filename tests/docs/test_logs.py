@@ -33,6 +33,7 @@ FACTS: tuple[Fact, ...] = (
         for state in (*(state.value for state in State), "cooling", "quarantined", "drained")
     ),
     facts.AdmissionEnded("job-1", "acme", 0.1, Span("1" * 32, "2" * 16, sampled=True)),
+    facts.EventsSkipped("req-1", "openai", "gpt-4o", 1),
     facts.RunRequeued("job-1", "acme", 1, "worker_lost"),
     facts.RunJoined("job-1", "acme", "openai", "gpt-4o", "hit"),
     facts.StreamResumed("job-1", "acme", 3),
