@@ -4,7 +4,7 @@ import json
 import re
 
 from domain import runs
-from entrypoints.http import parsing
+from entrypoints.http import json_body
 from entrypoints.http.headers import MAX_WAIT
 from entrypoints.http.schema import GATEWAY_FIELDS, GatewayRequest
 from tests.docs.app import documented_routes, routes
@@ -62,6 +62,6 @@ def test_the_example_of_a_stream_has_the_ids_that_a_stream_has() -> None:
 def test_the_bounds_are_those_of_the_code() -> None:
     text = " ".join(SURFACES.text.split())
 
-    assert f"more than {parsing.MAX_DEPTH} levels" in text
-    assert f"more than {parsing.MAX_NODES:,} values" in text
+    assert f"more than {json_body.MAX_DEPTH} levels" in text
+    assert f"more than {json_body.MAX_NODES:,} values" in text
     assert f"N seconds, {MAX_WAIT} at most" in text
