@@ -16,6 +16,7 @@ from entrypoints.http.admin.tenants import Tenants
 from entrypoints.http.answering import Answering
 from entrypoints.http.app import App, HttpSettings, Services, create_app
 from entrypoints.http.bounds import Bounds
+from entrypoints.http.cors import Preflights
 from entrypoints.http.exchange import Exchanges
 from entrypoints.http.group_surface import GroupSurface
 from entrypoints.http.head import HeadBounds
@@ -72,6 +73,7 @@ def assemble(
         runs=runs,
         registry=planner.registry,
         exchanges=exchanges,
+        preflights=Preflights(container.tenants(), planner.registry),
         load=load,
         start=(*((before,) if before is not None else ()), require_fit, load_vocabulary, *watching, runs.work),
         stop=(load.stop, *container.closers()),
