@@ -456,11 +456,3 @@ def test_a_level_of_a_librarys_own_keeps_its_place(text: Written) -> None:
     logging.getLogger("redis").log(35, "Odd")
 
     assert text()[0].partition(" ")[2] == "[Level 35] Odd logger=redis"
-
-
-def test_a_line_below_the_level_is_not_written() -> None:
-    lines = written_as("text", "WARNING")
-
-    record(CompletionRequested("acme", "job-1"))
-
-    assert lines() == []
