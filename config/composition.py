@@ -22,6 +22,7 @@ from config.lifetimes import Lifetimes
 from config.memory_stores import InMemory
 from config.settings import Settings
 from config.strength import MIN_SECRET_BYTES
+from config.vault import VaultError, vault_of
 from domain.completions.bulkheads import Berths
 from domain.completions.production import RunLimits
 from domain.models import Catalogue
@@ -44,10 +45,11 @@ def build(settings: Settings, *, own_providers: Sequence[ProviderSpec] = ()) -> 
     Raises:
         CompositionError: a catalogue file or a URL is wrong.
     """
+    registry, catalogue = _read_files(settings, own_providers)
     container = Container(
         settings=providers.Object(settings),
-        registry=providers.Object(_registry(settings, own_providers)),
-        catalogue=providers.Object(_catalogue(settings)),
+        registry=providers.Object(registry),
+        catalogue=providers.Object(catalogue),
         run_limits=providers.Object(_run_limits(settings)),
         deadlines=providers.Object(
             Deadlines(settings.connect_seconds, settings.first_byte_seconds, settings.idle_seconds)
@@ -57,6 +59,10 @@ def build(settings: Settings, *, own_providers: Sequence[ProviderSpec] = ()) -> 
     if settings.metrics != "off":
         container.journals.add_args(container.counting)
         container.closers.add_args(container.loop_lag.provided.aclose)
+    try:
+        container.vault.override(vault_of(settings, container.journal))
+    except VaultError as error:
+        raise CompositionError(str(error)) from None
     _add_stores(container, settings)
     _add_outbox(container, settings)
     try:
@@ -89,7 +95,7 @@ def _add_stores(container: Container, settings: Settings) -> None:
         Lifetimes(settings.lease_seconds, settings.queue_seconds, settings.log_kept_seconds, settings.run_kept_seconds)
     )
     if settings.redis_url is None:
-        _fill_in(container, InMemory(default_limits=limits, lifetimes=lifetimes))
+        _fill_in(container, InMemory(default_limits=limits, lifetimes=lifetimes, vault=container.vault))
         return
     # redis-py is a third of what there is to import; without a Redis nobody waits for it.
     from config.redis_stores import InRedis
@@ -99,6 +105,8 @@ def _add_stores(container: Container, settings: Settings) -> None:
         seconds=settings.redis_seconds,
         default_limits=limits,
         lifetimes=lifetimes,
+        watch=container.redis_watch if settings.metrics != "off" else providers.Object(None),
+        vault=container.vault,
     )
     try:
         redis.connection()
@@ -116,7 +124,7 @@ def _add_stores(container: Container, settings: Settings) -> None:
 
 def _fill_in(container: Container, stores: Any) -> None:
     """Let the overlay's stores be those of the container."""
-    for name in ("tenants", "api_key_store", "ledger", "limiter", "run_store", "run_names", "doorbell"):
+    for name in ("tenants", "api_key_store", "ledger", "limiter", "run_store", "till", "run_names", "doorbell"):
         getattr(container, name).override(getattr(stores, name))
     container.documents.override(stores.tenants)
 
@@ -132,6 +140,23 @@ def _add_outbox(container: Container, settings: Settings) -> None:
         raise CompositionError(f"SLUICE_OUTBOX: cannot be written to ({error.strerror})") from None
     container.outbox.override(outbox)
     container.closers.add_args(outbox.provided.aclose)
+
+
+def _read_files(settings: Settings, own: Sequence[ProviderSpec]) -> tuple[ProviderRegistry, Catalogue]:
+    """Providers and models; what is wrong with either file is told together."""
+    problems: list[str] = []
+    registry, catalogue = ProviderRegistry({}), Catalogue(())
+    try:
+        registry = _registry(settings, own)
+    except CompositionError as error:
+        problems.append(str(error))
+    try:
+        catalogue = _catalogue(settings)
+    except CompositionError as error:
+        problems.append(str(error))
+    if problems:
+        raise CompositionError("\n".join(problems))
+    return registry, catalogue
 
 
 def _registry(settings: Settings, own: Sequence[ProviderSpec]) -> ProviderRegistry:

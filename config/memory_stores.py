@@ -11,18 +11,21 @@ from adapters.memory.names import MemoryRunNames
 from adapters.memory.rate import MemoryRateLimiter
 from adapters.memory.runs import MemoryRunStore
 from adapters.memory.tenants import MemoryTenantStore
+from adapters.vault import Vault
 from config.lifetimes import Lifetimes
+from domain.completions.till import SeparateTill
 from domain.tenants import Limits
 
 
 class InMemory(containers.DeclarativeContainer):
     """An overlay for ``Container``: nothing outlives the process."""
 
+    vault: providers.Dependency[Vault] = providers.Dependency()
     default_limits = providers.Dependency(instance_of=Limits)
     lifetimes = providers.Dependency(instance_of=Lifetimes)
 
     clock = providers.Object(time.time)
-    tenants = providers.Singleton(MemoryTenantStore, defaults=default_limits)
+    tenants = providers.Singleton(MemoryTenantStore, defaults=default_limits, vault=vault)
     api_key_store = providers.Singleton(MemoryApiKeyStore, clock)
     ledger = providers.Singleton(MemoryLedger, clock)
     limiter = providers.Singleton(MemoryRateLimiter, clock)
@@ -36,4 +39,5 @@ class InMemory(containers.DeclarativeContainer):
         log_kept=lifetimes.provided.log_kept,
         kept=lifetimes.provided.kept,
     )
+    till = providers.Singleton(SeparateTill, limiter, ledger, run_store)
     run_names = providers.Singleton(MemoryRunNames, clock)

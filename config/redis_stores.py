@@ -5,7 +5,7 @@ import time
 from dependency_injector import containers, providers
 
 from adapters.redis.apikeys import RedisApiKeyStore
-from adapters.redis.connection import RedisConnection
+from adapters.redis.connection import RedisConnection, Watch
 from adapters.redis.dependency import RedisDependency
 from adapters.redis.doorbell import RedisDoorbell
 from adapters.redis.ledger import RedisLedger
@@ -13,6 +13,8 @@ from adapters.redis.names import RedisRunNames
 from adapters.redis.rate import RedisRateLimiter
 from adapters.redis.runs import RedisRunStore
 from adapters.redis.tenants import RedisTenantStore
+from adapters.redis.till import RedisTill
+from adapters.vault import Vault
 from config.lifetimes import Lifetimes
 from domain.tenants import Limits
 
@@ -22,13 +24,19 @@ class InRedis(containers.DeclarativeContainer):
 
     url = providers.Dependency(instance_of=str)
     seconds = providers.Dependency(instance_of=float)
+    vault: providers.Dependency[Vault] = providers.Dependency()
     default_limits = providers.Dependency(instance_of=Limits)
     lifetimes = providers.Dependency(instance_of=Lifetimes)
 
-    connection = providers.Singleton(RedisConnection, url, timeout=seconds, deadline=seconds)
+    watch: providers.Dependency[Watch | None] = providers.Dependency()
+    connection = providers.Singleton(RedisConnection, url, timeout=seconds, deadline=seconds, watch=watch)
     dependency = providers.Singleton(RedisDependency, connection)
     tenants = providers.Singleton(
-        RedisTenantStore, connection, defaults=default_limits, monotonic=providers.Object(time.monotonic)
+        RedisTenantStore,
+        connection,
+        defaults=default_limits,
+        monotonic=providers.Object(time.monotonic),
+        vault=vault,
     )
     api_key_store = providers.Singleton(RedisApiKeyStore, connection, monotonic=providers.Object(time.monotonic))
     ledger = providers.Singleton(RedisLedger, connection)
@@ -41,5 +49,6 @@ class InRedis(containers.DeclarativeContainer):
         log_kept=lifetimes.provided.log_kept,
         kept=lifetimes.provided.kept,
     )
+    till = providers.Singleton(RedisTill, connection, limiter, ledger, run_store)
     run_names = providers.Singleton(RedisRunNames, connection)
     doorbell = providers.Singleton(RedisDoorbell, url)

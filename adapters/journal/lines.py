@@ -16,6 +16,7 @@ from domain.facts import (
     RunEnded,
     RunJoined,
     RunRequeued,
+    SecretsUnreadable,
     SettlementFailed,
     StreamResumed,
     TargetChanged,
@@ -111,7 +112,9 @@ def _of_target(fact: ProviderAsked | TargetChanged) -> Line:
             assert_never(fact)
 
 
-def _of_trouble(fact: RunRequeued | LeaseLost | SettlementFailed | RecordFailed | Unexpected) -> Line:
+def _of_trouble(
+    fact: RunRequeued | LeaseLost | SettlementFailed | RecordFailed | SecretsUnreadable | Unexpected,
+) -> Line:
     match fact:
         case RunRequeued(run_id=run_id, tenant=tenant, attempt=attempt, why=why):
             fields = {"run_id": run_id, "tenant": tenant, "attempt": attempt, "why": why}
@@ -124,6 +127,8 @@ def _of_trouble(fact: RunRequeued | LeaseLost | SettlementFailed | RecordFailed 
             return Line("ERROR", "Settlement failed, the hold will lapse", fields)
         case RecordFailed(run_id=run_id, tenant=tenant):
             return Line("ERROR", "The end of a run was not recorded", {"run_id": run_id, "tenant": tenant})
+        case SecretsUnreadable(tenant=tenant, why=why):
+            return Line("ERROR", "A tenant's secrets cannot be opened", {"tenant": tenant, "why": why})
         case Unexpected(where=where, error=error, request_id=request_id):
             return Line("ERROR", "Unexpected error", {"where": where, "request_id": request_id, **trace(error)})
         case _:

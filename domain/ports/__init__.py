@@ -4,10 +4,11 @@ Each call has a deadline of its own, set where the adapter is built; a store tha
 """
 
 from domain.ports.accounts import Ledger, Outbox, RateLimiter
-from domain.ports.administration import Stored, TenantDocuments
+from domain.ports.administration import Resealed, Stored, TenantDocuments
 from domain.ports.providers import Call, ChatProvider, Tokenizer
 from domain.ports.runs import CANCELS, JOBS, Doorbell, Named, Ring, RunNames, RunStore
 from domain.ports.surroundings import ApiKeyStore, Clock, Dependency, Entropy, Journal, TenantStore, TokenVerifier
+from domain.ports.till import Till
 
 __all__ = [
     "CANCELS",
@@ -24,12 +25,14 @@ __all__ = [
     "Named",
     "Outbox",
     "RateLimiter",
+    "Resealed",
     "Ring",
     "RunNames",
     "RunStore",
     "Stored",
     "TenantDocuments",
     "TenantStore",
+    "Till",
     "TokenVerifier",
     "Tokenizer",
 ]

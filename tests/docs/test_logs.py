@@ -37,6 +37,7 @@ FACTS: tuple[Fact, ...] = (
     facts.LeaseLost("job-1", "acme", 1),
     facts.SettlementFailed("job-1", "acme", 10),
     facts.RecordFailed("job-1", "acme"),
+    facts.SecretsUnreadable("acme", "damaged"),
     facts.Unexpected("run", ValueError(), "req-1"),
     facts.Administered("olga", "tenant.change", "acme", "staff:ann", ("/policy",), "req-1"),
 )
@@ -71,7 +72,7 @@ def test_nobody_but_the_journal_writes_to_the_log() -> None:
         if re.search(r"^\s*(import|from) (loguru|logging)\b", path.read_text(), re.MULTILINE)
     }
 
-    assert others == {"adapters/journal/journal.py", "adapters/journal/sinks.py"}
+    assert others == {"adapters/journal/sinks.py"}
 
 
 def test_the_interval_of_repeated_errors_is_the_codes() -> None:
