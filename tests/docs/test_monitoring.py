@@ -1,11 +1,13 @@
 """Every metric is documented with its type and its labels, and no other."""
 
+import re
+
 import pytest
 
 from adapters.metrics import levels, targets
 from adapters.metrics.families import Families
 from adapters.metrics.tables import MAX_ROWS, Counts, Spread
-from tests.docs.pages import Row, codes, only_code, page
+from tests.docs.pages import CHECKOUT, Row, codes, only_code, page
 
 MONITORING = page("docs/monitoring.md")
 METRICS = MONITORING.section("Metrics").rows("metric", "type", "labels", "unit", "meaning")
@@ -46,3 +48,12 @@ def test_the_metrics_with_a_label_for_the_tenant_are_named() -> None:
 
 def test_the_bound_of_rows_is_the_codes() -> None:
     assert f"A metric has {MAX_ROWS:,} rows at most" in MONITORING.text
+
+
+def test_every_attribute_of_a_span_is_documented() -> None:
+    source = (CHECKOUT / "adapters/spans/drawing.py").read_text()
+    told = set(re.findall(r'"((?:http|gen_ai|sluice|error)\.[\w.]+)"', source))
+
+    documented = {name for row in MONITORING.rows("span", "attributes") for name in codes(row["attributes"])}
+
+    assert documented == told
