@@ -5,6 +5,7 @@
 
 import os
 import random
+import secrets
 import time
 from importlib.metadata import version
 
@@ -35,12 +36,15 @@ from domain.completions.callers import Callers
 from domain.completions.health import Health
 from domain.completions.production import Production, RunLimits
 from domain.completions.runs import CompletionRuns
+from domain.completions.sharing import Sharing
+from domain.completions.targets import Targets
 from domain.credentials import ApiKeys
 from domain.models import Catalogue
 from domain.namespaces import Namespaces
 from domain.ports import (
     ApiKeyStore,
     Doorbell,
+    HealthBoard,
     Ledger,
     Outbox,
     RateLimiter,
@@ -72,12 +76,15 @@ class Container(containers.DeclarativeContainer):
     run_store: providers.Dependency[RunStore] = providers.Dependency()
     run_names: providers.Dependency[RunNames] = providers.Dependency()
     doorbell: providers.Dependency[Doorbell] = providers.Dependency()
+    health_board: providers.Dependency[HealthBoard] = providers.Dependency()
 
     outbox: providers.Dependency[Outbox] = providers.Dependency()
 
     clock = providers.Object(time.time)
     monotonic = providers.Object(time.monotonic)
     draw = providers.Object(random.random)
+    #: What this process is called among the others.
+    replica = providers.Singleton(secrets.token_hex, 8)
     entropy = providers.Object(os.urandom)
     families = providers.Singleton(Families, tenants=settings.provided.metrics_tenants)
     #: Who is told each fact: ``composition`` adds whoever counts them.
@@ -101,6 +108,8 @@ class Container(containers.DeclarativeContainer):
     router = providers.Singleton(Router, planner)
     admission = providers.Singleton(Admission, router=router, tokenizer=tokenizer, limiter=limiter, ledger=ledger)
     health = providers.Singleton(Health, monotonic, journal, draw, berths=berths)
+    targets = providers.Singleton(Targets, health)
+    sharing = providers.Singleton(Sharing, replica, health, health_board, journal)
     attempts = providers.Singleton(
         Attempts, provider, tokenizer, health, journal, draw, first_token=settings.provided.first_token_seconds
     )
@@ -125,6 +134,7 @@ class Container(containers.DeclarativeContainer):
         store=run_store,
         names=run_names,
         doorbell=doorbell,
+        sharing=sharing,
         router=router,
         journal=journal,
         clock=clock,
