@@ -59,12 +59,12 @@ async def test_a_primary_that_goes_down_and_comes_back_is_missed_by_nobody(provi
                 while await answering(member) != "primary":
                     assert time.monotonic() - began < BACK_WITHIN
                     await asyncio.sleep(0.01)
-                await answers_for(member, 0.3)
-                assert len(again.requests()) > 10
+                back = await answers_for(member, 0.3)
+                assert len(again.requests()) > len(back)
 
     attempts = [int(attempts) for _, attempts in down]
-    assert len(down) > 20
-    assert {provider for provider, _ in down} == {"fallback"}
+    assert {name for name, _ in down} == {"fallback"}
+    assert {name for name, _ in back} == {"primary"}
     # Five find it down, then the pauses double: 0.2, 0.4, 0.7, 0.7 s.
     assert 5 <= sum(made - 1 for made in attempts) <= 5 + 6
 
