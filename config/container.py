@@ -22,7 +22,7 @@ from adapters.metrics.lag import LoopLag
 from adapters.metrics.levels import Levels
 from adapters.metrics.names import ModelNames
 from adapters.metrics.stores import RedisWatch
-from adapters.metrics.targets import Targets
+from adapters.metrics.targets import TargetLevels
 from adapters.openai.provider import Deadlines, OpenAIProvider
 from adapters.openai.transport import PooledTransport
 from adapters.tokenizer.tokenizer import TiktokenTokenizer
@@ -153,8 +153,8 @@ class Container(containers.DeclarativeContainer):
     key_administration = providers.Singleton(KeyAdministration, keys=api_keys, journal=journal)
     run_administration = providers.Singleton(RunAdministration, runs=runs, store=run_store, journal=journal)
     levels = providers.Singleton(Levels, providers.Callable(version, "sluice"), runs.provided.occupation)
-    targets = providers.Singleton(Targets, health)
-    exposition = providers.Singleton(Exposition, families.provided.tables, levels, targets)
+    target_levels = providers.Singleton(TargetLevels, targets)
+    exposition = providers.Singleton(Exposition, families.provided.tables, levels, target_levels)
     redis_watch = providers.Singleton(RedisWatch, families)
     loop_lag = providers.Singleton(LoopLag, families.provided.loop_lag)
     #: What must answer for this replica to be ready, and what is closed when it ends, in this order.
