@@ -106,6 +106,15 @@ class ProviderAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class EventsSkipped:
+    """A provider sent malformed events behind a whole answer, which lost nothing by them."""
+
+    provider: str
+    model: str
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True)
 class TargetChanged:
     """A model at a provider, asked with one key, is let alone for some ``seconds``, or may be asked again.
 
@@ -193,6 +202,7 @@ Fact: TypeAlias = (
     | RequestServed
     | RunEnded
     | ProviderAsked
+    | EventsSkipped
     | TargetChanged
     | RunJoined
     | StreamResumed

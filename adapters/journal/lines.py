@@ -8,6 +8,7 @@ from adapters.journal.traces import trace
 from domain.facts import (
     Administered,
     CompletionRequested,
+    EventsSkipped,
     Fact,
     LeaseLost,
     ProviderAsked,
@@ -92,14 +93,16 @@ def line_of(fact: Fact) -> Line:
         case Administered(changed=changed):
             audit = {name: getattr(fact, name) for name in _AUDIT}
             return Line("INFO", "Administered", audit | {"changed": " ".join(changed)})
-        case ProviderAsked() | TargetChanged():
+        case ProviderAsked() | TargetChanged() | EventsSkipped():
             return _of_target(fact)
         case _:
             return _of_trouble(fact)
 
 
-def _of_target(fact: ProviderAsked | TargetChanged) -> Line:
+def _of_target(fact: ProviderAsked | TargetChanged | EventsSkipped) -> Line:
     match fact:
+        case EventsSkipped(provider=provider, model=model, skipped=skipped):
+            return Line("WARNING", "Events skipped", {"provider": provider, "model": model, "skipped": skipped})
         case ProviderAsked(error_code=code, seconds=seconds):
             level, message = ("DEBUG", "Provider answered") if code is None else ("WARNING", "Provider failed")
             asked = {name: getattr(fact, name) for name in _ASKED}

@@ -9,6 +9,7 @@ from adapters.metrics.tables import OTHER
 from domain.facts import (
     Administered,
     CompletionRequested,
+    EventsSkipped,
     Fact,
     LeaseLost,
     ProviderAsked,
@@ -55,6 +56,8 @@ class CountingJournal:
                 self._families.defects.add((where,))
             case ProviderAsked():
                 self._asked(fact)
+            case EventsSkipped():
+                pass  # the log tells; nothing was lost
             case _:
                 self._rare(fact)
 

@@ -17,7 +17,8 @@ from adapters.openai.sse import MAX_EVENT_BYTES
 from adapters.openai.stream import StreamedAnswer, folded
 from domain.chat import Chunk, Completion
 from domain.errors import ProviderBadResponse, ProviderError
-from domain.ports import Call
+from domain.facts import EventsSkipped
+from domain.ports import Call, Journal
 
 _EVENTS = "text/event-stream"
 _JSON = "application/json"
@@ -60,12 +61,14 @@ class OpenAIProvider:
         deadlines: Deadlines = Deadlines(),
         sizes: SizeLimits = SizeLimits(),
         user_agent: str = "sluice",
+        journal: Journal | None = None,
     ) -> None:
         # The transport is called without httpx's client around it: that would add nothing but time and a cookie jar.
         self._transport = transport
         self._deadlines = deadlines
         self._sizes = sizes
         self._user_agent = user_agent
+        self._journal = journal
         self._extensions = {"timeout": {"connect": deadlines.connect, "pool": deadlines.connect}}
 
     async def create_chat_completion(self, call: Call) -> Completion:
@@ -81,7 +84,7 @@ class OpenAIProvider:
 
     async def stream_chat_completion(self, call: Call) -> AsyncGenerator[tuple[Chunk, ...], None]:
         until = _now() + call.deadline
-        silent_until = min(_now() + self._deadlines.first_byte, until)
+        silent_until = min(_now() + _shorter(self._deadlines.first_byte, call.silence), until)
         answer = StreamedAnswer(call, self._sizes.event)
         with provider_errors("within the answer"), closing(Patience()) as patience:
             response, media_type = await self._send(call, patience.until(silent_until), stream=True)
@@ -98,8 +101,10 @@ class OpenAIProvider:
                     if chunks:
                         yield chunks
                     if answer.events > events:
-                        silent_until = min(_now() + self._patience_with(answer), until)
+                        silent_until = min(_now() + _shorter(self._patience_with(answer), call.silence), until)
                 answer.conclude()
+                if answer.skipped and self._journal is not None:
+                    self._journal.record(EventsSkipped(call.target.provider.id, call.target.sent_model, answer.skipped))
                 await _let_end(parts)
             finally:
                 await _body(response).aclose()
@@ -162,6 +167,11 @@ class OpenAIProvider:
 
     def _patience_with(self, answer: StreamedAnswer) -> float:
         return self._deadlines.leftover if answer.is_exhausted else self._deadlines.idle
+
+
+def _shorter(seconds: float, silence: float | None) -> float:
+    """What the provider is given, or what its client waits."""
+    return seconds if silence is None else min(seconds, silence)
 
 
 def _now() -> float:

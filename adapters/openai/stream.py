@@ -21,6 +21,8 @@ class StreamedAnswer:
         self._reader = ChunkReader(call)
         self._failure: ProviderError | None = None
         self.events = 0
+        #: Malformed events that no text can have been lost with.
+        self.skipped = 0
         self.is_done = False
 
     @property
@@ -74,10 +76,20 @@ class StreamedAnswer:
             return False
         self.events += 1
         self.is_done = event == _DONE
-        chunk = self._reader.read(event) if not self.is_done else None
+        chunk = self._read(event) if not self.is_done else None
         if chunk is not None:
             chunks.append(chunk)
         return self.is_done
+
+    def _read(self, event: bytes) -> Chunk | None:
+        try:
+            return self._reader.read(event)
+        except ProviderBadResponse:
+            if not self.is_finished:
+                # It may have held part of the text.
+                raise
+            self.skipped += 1
+            return None
 
 
 def folded(data: bytes, call: Call) -> Completion:

@@ -29,6 +29,7 @@ class Order:
 
     ``live`` asks the provider for a stream; ``extras`` keeps what providers send beyond OpenAI's fields.
     ``answer_id`` is the id to answer with, where it is not the run's; ``conversation`` the one that the client gave.
+    ``silence`` is how many seconds the client waits for anything to come.
     ``idempotency_key`` makes it the same order as any other with this key.
     """
 
@@ -39,6 +40,7 @@ class Order:
     answer_id: str | None = None
     conversation: str | None = None
     idempotency_key: str | None = None
+    silence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +209,7 @@ class Orders:
             cache_seconds=caller.tenant.cache_seconds if cache is not None else 0.0,
             named=names_provider(caller, request),
         )
-        return Job(run, work, caller.tenant, prepared.route)
+        return Job(run, work, caller.tenant, prepared.route, None if queued else order.silence)
 
     async def _charge(self, prepared: Prepared, order: Order, source: Run) -> int:
         """Charge a caller what the answer that is kept has cost before; how much it was."""

@@ -23,8 +23,9 @@ class Tokenizer(Protocol):
 class Call:
     """One request to a provider. ``body`` is OpenAI's, without model and stream, which the adapter sets.
 
-    ``deadline`` is in seconds from now, for the whole answer. ``extras`` says whether to keep what the provider sends
-    beyond OpenAI's fields.
+    ``deadline`` is in seconds from now, for the whole answer; ``silence`` is how many of them the client waits for
+    anything of a stream to come, None for as long as the provider is given. ``extras`` says whether to keep what the
+    provider sends beyond OpenAI's fields.
     """
 
     target: Target
@@ -32,6 +33,7 @@ class Call:
     request_id: str
     deadline: float
     extras: bool = True
+    silence: float | None = None
 
 
 class ChatProvider(Protocol):

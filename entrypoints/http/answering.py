@@ -28,7 +28,7 @@ from domain.tenants import Caller, TenantId, UserId
 from entrypoints.http import sse
 from entrypoints.http.errors import error_object
 from entrypoints.http.exchange import Exchange, json_response
-from entrypoints.http.headers import Preferences, idempotency_key, preferences
+from entrypoints.http.headers import Preferences, idempotency_key, preferences, read_timeout
 
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 #: Seconds that the answer to a cancel waits for the run's end; it comes at once unless its replica is gone.
@@ -62,7 +62,7 @@ class Answering:
     ) -> HTTPResponse | None:
         """Answer with the stream or the completion, as the request asks; with a job in place of the completion where
         the surface has ``jobs``, or the client prefers one."""
-        order = replace(order, idempotency_key=idempotency_key(request.headers))
+        order = replace(order, idempotency_key=idempotency_key(request.headers), silence=read_timeout(request.headers))
         known = await self._named_by_cursor(request, caller, chat)
         if known is not None:
             return await self._resume(request, exchange, known, _path_of(request, known))

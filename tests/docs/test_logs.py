@@ -27,6 +27,7 @@ FACTS: tuple[Fact, ...] = (
     facts.RunEnded("job-1", "acme", "openai", "gpt-4o", "failed", 1.0, 0, "provider_error", "status 500"),
     facts.ProviderAsked("job-1", "acme", "openai", "gpt-4o", "0123456789ab", 1, 1.0, 0.5),
     facts.ProviderAsked("job-1", "acme", "openai", "gpt-4o", "0123456789ab", 2, 1.0, error_code="provider_error"),
+    facts.EventsSkipped("openai", "gpt-4o", 1),
     *(
         facts.TargetChanged("openai", "gpt-4o", "0123456789ab", state, 5.0)
         for state in (*(state.value for state in State), "cooling", "quarantined", "drained")

@@ -48,6 +48,26 @@ def test_an_answer_may_end_in_several_ways(events: list[bytes]) -> None:
     assert text_of(chunks) == "hello"
 
 
+@pytest.mark.parametrize("noise", [b"{", b"[]", b"garbage", b'{"choices": 7}'])
+def test_a_malformed_event_behind_the_whole_answer_is_skipped_and_counted(noise: bytes) -> None:
+    answer, chunks = a_stream(streamed(SAID, FINISHED, noise, USED, noise, DONE))
+
+    answer.conclude()
+
+    assert (text_of(chunks), answer.skipped) == ("hello", 2)
+    assert chunks[-1].usage == Usage(5, 7)
+
+
+@pytest.mark.parametrize("noise", [b"{", b"[]", b"garbage"])
+def test_a_malformed_event_that_may_have_held_text_is_a_cut(noise: bytes) -> None:
+    answer, chunks = a_stream(streamed(SAID, noise, FINISHED, DONE))
+
+    with pytest.raises(ProviderBadResponse):
+        answer.conclude()
+
+    assert (text_of(chunks), answer.skipped) == ("hello", 0)
+
+
 @pytest.mark.parametrize(
     "events", [[SAID], [SAID, USED], [SAID, FINISHED, event_of(choice_of({"content": "x"}, index=1))]]
 )
