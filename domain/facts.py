@@ -106,15 +106,6 @@ class ProviderAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class EventsSkipped:
-    """A provider sent malformed events behind a whole answer, which lost nothing by them."""
-
-    provider: str
-    model: str
-    skipped: int
-
-
-@dataclass(frozen=True, slots=True)
 class TargetChanged:
     """A model at a provider, asked with one key, is let alone for some ``seconds``, or may be asked again.
 
@@ -126,6 +117,16 @@ class TargetChanged:
     key_id: str
     state: str
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EventsSkipped:
+    """A stream had ``events`` in it that were malformed, and in which no text can have been."""
+
+    request_id: str
+    provider: str
+    model: str
+    events: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +203,8 @@ Fact: TypeAlias = (
     | RequestServed
     | RunEnded
     | ProviderAsked
-    | EventsSkipped
     | TargetChanged
+    | EventsSkipped
     | RunJoined
     | StreamResumed
     | RunRequeued

@@ -101,8 +101,6 @@ def line_of(fact: Fact) -> Line:
 
 def _of_target(fact: ProviderAsked | TargetChanged | EventsSkipped) -> Line:
     match fact:
-        case EventsSkipped(provider=provider, model=model, skipped=skipped):
-            return Line("WARNING", "Events skipped", {"provider": provider, "model": model, "skipped": skipped})
         case ProviderAsked(error_code=code, seconds=seconds):
             level, message = ("DEBUG", "Provider answered") if code is None else ("WARNING", "Provider failed")
             asked = {name: getattr(fact, name) for name in _ASKED}
@@ -111,6 +109,9 @@ def _of_target(fact: ProviderAsked | TargetChanged | EventsSkipped) -> Line:
             level = "INFO" if state in ("closed", "probing") else "WARNING"
             fields = {"provider": provider, "model": model, "key_id": key_id, "seconds": round(seconds, 3)}
             return Line(level, f"Target {state}", fields)
+        case EventsSkipped(request_id=request_id, provider=provider, model=model, events=events):
+            fields = {"request_id": request_id, "provider": provider, "model": model, "events": events}
+            return Line("WARNING", "Malformed events skipped", fields)
         case _:
             assert_never(fact)
 

@@ -29,7 +29,14 @@ from domain.facts import (
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 #: What happens seldom, if at all.
 _Rare: TypeAlias = (
-    TargetChanged | Administered | RunRequeued | LeaseLost | SettlementFailed | RecordFailed | SecretsUnreadable
+    EventsSkipped
+    | TargetChanged
+    | Administered
+    | RunRequeued
+    | LeaseLost
+    | SettlementFailed
+    | RecordFailed
+    | SecretsUnreadable
 )
 
 
@@ -56,8 +63,6 @@ class CountingJournal:
                 self._families.defects.add((where,))
             case ProviderAsked():
                 self._asked(fact)
-            case EventsSkipped():
-                pass  # the log tells; nothing was lost
             case _:
                 self._rare(fact)
 
@@ -65,6 +70,8 @@ class CountingJournal:
         match fact:
             case TargetChanged(provider=provider, state=state):
                 self._families.target_changes.add((provider, state))
+            case EventsSkipped(provider=provider, events=events):
+                self._families.skipped.add((provider,), events)
             case Administered(action=action):
                 self._families.administered.add((action,))
             case RunRequeued(why=why):

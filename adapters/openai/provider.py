@@ -103,10 +103,9 @@ class OpenAIProvider:
                     if answer.events > events:
                         silent_until = min(_now() + _shorter(self._patience_with(answer), call.silence), until)
                 answer.conclude()
-                if answer.skipped and self._journal is not None:
-                    self._journal.record(EventsSkipped(call.target.provider.id, call.target.sent_model, answer.skipped))
                 await _let_end(parts)
             finally:
+                self._tell(answer, call)
                 await _body(response).aclose()
 
     async def aclose(self) -> None:
@@ -164,6 +163,11 @@ class OpenAIProvider:
             async with asyncio.timeout(self._deadlines.leftover):
                 body = await _read(response, self._sizes.refusal)
         return refusal(response.status_code, response.headers, body, call.target, time.time())
+
+    def _tell(self, answer: StreamedAnswer, call: Call) -> None:
+        if answer.skipped and self._journal is not None:
+            target = call.target
+            self._journal.record(EventsSkipped(call.request_id, target.provider.id, target.sent_model, answer.skipped))
 
     def _patience_with(self, answer: StreamedAnswer) -> float:
         return self._deadlines.leftover if answer.is_exhausted else self._deadlines.idle

@@ -9,6 +9,7 @@ from domain.ports.health import HealthBoard, Note, Noted
 from domain.ports.providers import Call, ChatProvider, Tokenizer
 from domain.ports.runs import CANCELS, JOBS, Doorbell, Named, Ring, RunNames, RunStore
 from domain.ports.surroundings import ApiKeyStore, Clock, Dependency, Entropy, Journal, TenantStore, TokenVerifier
+from domain.ports.till import Till
 
 __all__ = [
     "CANCELS",
@@ -35,6 +36,7 @@ __all__ = [
     "Stored",
     "TenantDocuments",
     "TenantStore",
+    "Till",
     "TokenVerifier",
     "Tokenizer",
 ]

@@ -27,11 +27,11 @@ FACTS: tuple[Fact, ...] = (
     facts.RunEnded("job-1", "acme", "openai", "gpt-4o", "failed", 1.0, 0, "provider_error", "status 500"),
     facts.ProviderAsked("job-1", "acme", "openai", "gpt-4o", "0123456789ab", 1, 1.0, 0.5),
     facts.ProviderAsked("job-1", "acme", "openai", "gpt-4o", "0123456789ab", 2, 1.0, error_code="provider_error"),
-    facts.EventsSkipped("openai", "gpt-4o", 1),
     *(
         facts.TargetChanged("openai", "gpt-4o", "0123456789ab", state, 5.0)
         for state in (*(state.value for state in State), "cooling", "quarantined", "drained")
     ),
+    facts.EventsSkipped("req-1", "openai", "gpt-4o", 1),
     facts.RunRequeued("job-1", "acme", 1, "worker_lost"),
     facts.RunJoined("job-1", "acme", "openai", "gpt-4o", "hit"),
     facts.StreamResumed("job-1", "acme", 3),
