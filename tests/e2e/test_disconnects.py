@@ -11,12 +11,11 @@ import pytest
 
 from tests.e2e.conftest import TENANT, USER, Figure, Start, token
 from tests.gateway import GatewayProcess
-from tests.provider.process import ProviderProcess
 from tests.redis_server import RedisServer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.anyio]
 
-#: How many clients leave; ``DISCONNECTS=100000`` takes some minutes.
+#: How many clients leave; ``DISCONNECTS=100000`` takes an hour or so.
 COUNT = int(os.environ.get("DISCONNECTS", "1500"))
 #: How many of them are there at the same time, and the seconds after which the last has left.
 AT_ONCE = 32
@@ -37,7 +36,8 @@ MODELS = ("words-n8-i5", "echo", "words-n3-i20", "cut-mid-n3", "status-503", "sl
 def request(model: str, stream: bool) -> bytes:
     body = json.dumps({"model": model, "stream": stream, "messages": [{"role": "user", "content": "hi"}]}).encode()
     head = (
-        f"POST /{TENANT}/v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {token(lifetime=7200)}\r\n"
+        f"POST /{TENANT}/v1/chat/completions HTTP/1.1\r\nHost: gateway\r\n"
+        f"Authorization: Bearer {token(lifetime=7200)}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
@@ -86,7 +86,7 @@ async def serve(gateway: GatewayProcess, count: int) -> int:
 
 def sockets(gateway: GatewayProcess) -> int:
     links = Path(f"/proc/{gateway.pid}/fd").iterdir()
-    return sum(os.readlink(link).startswith("socket:") for link in links)
+    return sum(str(link.readlink()).startswith("socket:") for link in links)
 
 
 def connections(redis: RedisServer) -> int:
@@ -105,7 +105,7 @@ async def settled(gateway: GatewayProcess, redis: RedisServer, most: tuple[int, 
 
 
 async def test_clients_that_leave_at_any_moment_leave_nothing_behind(
-    start: Start, redis: RedisServer, provider: ProviderProcess, figure: Figure
+    start: Start, redis: RedisServer, figure: Figure
 ) -> None:
     # What falls silent is given up soon, so that what is left at the end was left by those who left.
     gateway = start(
@@ -127,4 +127,3 @@ async def test_clients_that_leave_at_any_moment_leave_nothing_behind(
     assert served == 100
     assert after[0] <= before[0] + MARGIN
     assert after[1] <= before[1] + MARGIN
-    assert all(seen.ended_at is not None for seen in provider.requests())
