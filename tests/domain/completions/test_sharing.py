@@ -50,6 +50,15 @@ class Replicas:
     def may_ask(self, target: Target = ONE) -> list[bool]:
         return [health.choose([target]) is not None for health in self.health]
 
+    async def prober(self) -> Health:
+        """Whoever may probe a target that broke down, once its pause is over."""
+        self.break_down()
+        await self.round()
+        self.clock.advance(5)
+        self.may_ask()
+        await self.round()
+        return self.health[self.may_ask().index(True)]
+
     def states(self) -> list[State]:
         return [condition.circuit.state for health in self.health for condition in health.conditions]
 
@@ -71,23 +80,13 @@ async def test_a_circuit_that_opens_on_one_replica_is_open_on_all(replicas: Repl
 
 
 async def test_when_the_pause_is_over_one_replica_probes(replicas: Replicas) -> None:
-    replicas.break_down()
-    await replicas.round()
-    replicas.clock.advance(5)
-    replicas.may_ask()
-
-    await replicas.round()
+    await replicas.prober()
 
     assert sorted(replicas.may_ask()) == [False, True]
 
 
 async def test_what_the_probe_finds_holds_for_all(replicas: Replicas) -> None:
-    replicas.break_down()
-    await replicas.round()
-    replicas.clock.advance(5)
-    replicas.may_ask()
-    await replicas.round()
-    prober = replicas.health[replicas.may_ask().index(True)]
+    prober = await replicas.prober()
 
     visit = prober.visit(ONE)
     visit.answered(first_token=True)
@@ -99,12 +98,7 @@ async def test_what_the_probe_finds_holds_for_all(replicas: Replicas) -> None:
 
 
 async def test_a_probe_that_fails_keeps_all_away_for_longer(replicas: Replicas) -> None:
-    replicas.break_down()
-    await replicas.round()
-    replicas.clock.advance(5)
-    replicas.may_ask()
-    await replicas.round()
-    prober = replicas.health[replicas.may_ask().index(True)]
+    prober = await replicas.prober()
 
     visit = prober.visit(ONE)
     visit.failed(ProviderTimeout())
