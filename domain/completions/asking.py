@@ -52,8 +52,6 @@ class Asking:
         self.target = target
         self.asked += 1
         self._tries[target.id] = self.tries(target) + 1
-        if self.asked == 1 and target is self.call.target:
-            return self.call
         seconds = max(self.until - asyncio.get_running_loop().time(), 0.0)
         return replace(self.call, target=target, deadline=seconds)
 

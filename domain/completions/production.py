@@ -181,9 +181,9 @@ class Production:
             job.route.first,
             _bounded(job.work.request, job.work.completion_bound),
             request_id=job.work.request_id,
+            silence=job.silence,
             deadline=self._deadline(job),
             extras=job.run.extras,
-            silence=job.silence,
         )
         return Asking(job.run, job.route, call, execution.progress.assembly)
 
