@@ -27,9 +27,9 @@ _BEGIN_PATIENCE = 1.0
 class Order:
     """How a surface wants a completion dressed and run.
 
-    ``live`` asks the provider for a stream; ``extras`` keeps what providers send beyond OpenAI's fields.
+    ``live`` asks the provider for a stream; ``extras`` keeps what providers send beyond OpenAI's fields. ``silence`` is
+    how many seconds the client waits for anything to come, None for as long as it takes.
     ``answer_id`` is the id to answer with, where it is not the run's; ``conversation`` the one that the client gave.
-    ``silence`` is how many seconds the client waits for anything to come.
     ``idempotency_key`` makes it the same order as any other with this key.
     """
 
@@ -37,10 +37,10 @@ class Order:
     request_id: str
     live: bool
     extras: bool = True
+    silence: float | None = None
     answer_id: str | None = None
     conversation: str | None = None
     idempotency_key: str | None = None
-    silence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

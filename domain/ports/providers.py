@@ -23,17 +23,18 @@ class Tokenizer(Protocol):
 class Call:
     """One request to a provider. ``body`` is OpenAI's, without model and stream, which the adapter sets.
 
-    ``deadline`` is in seconds from now, for the whole answer; ``silence`` is how many of them the client waits for
-    anything of a stream to come, None for as long as the provider is given. ``extras`` says whether to keep what the
-    provider sends beyond OpenAI's fields.
+    ``silence`` is how many seconds the client waits for anything of a stream, None for as long as the provider is given.
+
+    ``deadline`` is in seconds from now, for the whole answer. ``extras`` says whether to keep what the provider sends
+    beyond OpenAI's fields.
     """
 
     target: Target
     body: JsonObject
     request_id: str
     deadline: float
-    extras: bool = True
     silence: float | None = None
+    extras: bool = True
 
 
 class ChatProvider(Protocol):
