@@ -23,7 +23,7 @@ class Tokenizer(Protocol):
 class Call:
     """One request to a provider. ``body`` is OpenAI's, without model and stream, which the adapter sets.
 
-    ``silence`` is how many seconds the client waits for anything of a stream, None for as long as the provider is given.
+    ``silence`` is how many seconds the client waits for anything of a stream; None: as long as the provider is given.
 
     ``deadline`` is in seconds from now, for the whole answer. ``extras`` says whether to keep what the provider sends
     beyond OpenAI's fields.
