@@ -103,7 +103,6 @@ def test_every_metric_of_ours_is_on_the_dashboard_or_in_an_alert() -> None:
         "sluice_completions_requested_total",
         "sluice_admin_changes_total",
         "sluice_target_changes_total",
-        "sluice_provider_request_duration_seconds",
     }
 
 
