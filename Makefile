@@ -18,6 +18,7 @@ install-dev: ## set up .venv with the tools and libraries of the tests, too
 test-tools: install-dev ## fetch what the tests start or load besides Python packages, into .tools
 	@scripts/setup-redis
 	@scripts/setup-curl
+	@scripts/setup-nginx
 	@scripts/setup-libgomp
 	@scripts/setup-openai-versions
 	@scripts/setup-node

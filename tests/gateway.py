@@ -59,7 +59,7 @@ class GatewayProcess:
         else:
             process = nursery.fork(Order(command, variables, str(log_file)))
         gateway = cls(process, port, log_file)
-        gateway._wait_until_it_answers(time.monotonic() + deadline)
+        gateway.wait_until_it_answers(time.monotonic() + deadline)
         return gateway
 
     @property
@@ -115,7 +115,12 @@ class GatewayProcess:
     ) -> None:
         self.stop()
 
-    def _wait_until_it_answers(self, until: float) -> None:
+    def wait_until_it_answers(self, until: float) -> None:
+        """Return once it says that it is healthy; ``until`` is by the monotonic clock.
+
+        Raises:
+            GatewayNotStarted: it did not; nothing is left running.
+        """
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > until:
                 self.kill()
