@@ -9,6 +9,7 @@ from adapters.metrics.tables import OTHER
 from domain.facts import (
     Administered,
     CompletionRequested,
+    EventsSkipped,
     Fact,
     LeaseLost,
     ProviderAsked,
@@ -28,7 +29,14 @@ from domain.facts import (
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 #: What happens seldom, if at all.
 _Rare: TypeAlias = (
-    TargetChanged | Administered | RunRequeued | LeaseLost | SettlementFailed | RecordFailed | SecretsUnreadable
+    EventsSkipped
+    | TargetChanged
+    | Administered
+    | RunRequeued
+    | LeaseLost
+    | SettlementFailed
+    | RecordFailed
+    | SecretsUnreadable
 )
 
 
@@ -62,6 +70,8 @@ class CountingJournal:
         match fact:
             case TargetChanged(provider=provider, state=state):
                 self._families.target_changes.add((provider, state))
+            case EventsSkipped(provider=provider, events=events):
+                self._families.skipped.add((provider,), events)
             case Administered(action=action):
                 self._families.administered.add((action,))
             case RunRequeued(why=why):
