@@ -103,7 +103,7 @@ class Stage:
     running: list[GatewayProcess] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=count)
 
-    def serve(self, command: str = "serve", *, port: int | None = None, **variables: str) -> GatewayProcess:
+    def serve(self, command: str = "serve", **variables: str) -> GatewayProcess:
         """One more process, with these settings beside brief leases."""
         environment = {
             "SLUICE_REDIS_URL": self.store.url,
@@ -115,7 +115,7 @@ class Stage:
             **variables,
         }
         log_file = self.folder / f"{command}-{next(self.numbers)}.log"
-        process = GatewayProcess.start(log_file, environment, command=command, nursery=self.nursery, port=port)
+        process = GatewayProcess.start(log_file, environment, command=command, nursery=self.nursery)
         self.running.append(process)
         return process
 
