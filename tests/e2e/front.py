@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.gateway import CHECKOUT, GatewayProcess, free_port
+from tests.gateway import CHECKOUT, GatewayProcess
+from tests.ports import free_port
 
 CONFIGURATION = CHECKOUT / "deploy/nginx/nginx.conf"
 
