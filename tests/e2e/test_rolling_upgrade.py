@@ -56,7 +56,7 @@ class Load:
         other one, has nowhere to go if that is stopped as well.
         """
         now = time.monotonic()
-        while any(asked < now for asked in self.pending.values()):
+        while any(asked < now for asked in self.pending.values()):  # noqa: ASYNC110 - an event for each costs more
             await asyncio.sleep(0.05)
 
     async def _stream_on(self, number: int) -> None:
