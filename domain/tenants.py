@@ -48,6 +48,7 @@ class Group:
 class Tenant:
     """One team behind the gateway: its groups, the provider keys it pays with, its limits.
 
+    ``own_providers`` maps the id of a provider that it brings to its base URL, where the operator allows that.
     ``api_keys`` maps a provider's id to its keys, ``provider_options`` to what fills the placeholders of its address.
     ``detach_grace`` is how many seconds a run goes on that nobody reads any more, None for to its end;
     ``cache_seconds``, how long an answer is kept for its cache key; ``cache_charged``, whether it costs what it would
@@ -69,6 +70,7 @@ class Tenant:
     cache_seconds: float = 3_600.0
     cache_charged: bool = False
     routes: tuple[RouteRule, ...] = ()
+    own_providers: Mapping[str, str] = field(default_factory=dict)
 
     def group(self, group_id: GroupId | None) -> Group:
         """The group of this id.
