@@ -47,7 +47,7 @@ soak: test-tools ## the ledger's soak for SOAK_SECONDS, ten minutes by default
 bench: test-tools ## the gateway beside nginx and no gateway at all; ARGS="--targets direct,gateway,litellm --install" for peers
 	PATH=$(CURDIR)/.tools:$$PATH .venv/bin/python -m benchmarks $(ARGS)
 
-mutants: test-tools ## change the modules that keep strangers out, place by place, and see that a test fails; ARGS="auth" chooses
+mutants: test-tools ## change the modules that keep strangers out, place by place, and see that a test fails; ARGS="tokens" chooses
 	.venv/bin/python scripts/mutants $(ARGS)
 
 sbom: install ## the bill of materials, CycloneDX JSON, from the lock file

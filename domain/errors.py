@@ -245,6 +245,16 @@ class CursorAhead(SluiceError):
         super().__init__("The cursor is ahead of the stream.")
 
 
+class UnknownTarget(SluiceError):
+    """No such target, as far as the replica that is asked knows."""
+
+    kind = Kind.NOT_FOUND
+    code = "target_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("This replica has asked no such target.")
+
+
 class StreamExpired(SluiceError):
     kind = Kind.GONE
     code = "stream_expired"
@@ -396,12 +406,18 @@ class ProviderTimeout(ProviderError):
 
 
 class ProviderBadResponse(ProviderError):
-    """Not an answer in OpenAI's format: HTML, an empty body, malformed JSON, a redirect."""
+    """Not an answer in OpenAI's format: HTML, an empty body, malformed JSON."""
 
     code = "upstream_bad_response"
 
     def __init__(self, *, detail: str = "", status: int | None = None) -> None:
         super().__init__("The provider gave an answer that cannot be understood.", detail=detail, status=status)
+
+
+class ProviderRedirected(ProviderBadResponse):
+    """A redirect, which is not followed: the request and its key are for the address that they were meant for."""
+
+    code = "upstream_redirect"
 
 
 class ProviderTruncated(ProviderError):

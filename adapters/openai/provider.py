@@ -15,6 +15,7 @@ from adapters.openai.errors import provider_errors, refusal
 from adapters.openai.patience import Patience
 from adapters.openai.sse import MAX_EVENT_BYTES
 from adapters.openai.stream import StreamedAnswer, folded
+from adapters.openai.transport import GUEST
 from domain.chat import Chunk, Completion
 from domain.errors import ProviderBadResponse, ProviderError
 from domain.facts import EventsSkipped
@@ -84,7 +85,7 @@ class OpenAIProvider:
 
     async def stream_chat_completion(self, call: Call) -> AsyncGenerator[tuple[Chunk, ...], None]:
         until = _now() + call.deadline
-        silent_until = min(_now() + self._deadlines.first_byte, until)
+        silent_until = min(_now() + _shorter(self._deadlines.first_byte, call.silence), until)
         answer = StreamedAnswer(call, self._sizes.event)
         with provider_errors("within the answer"), closing(Patience()) as patience:
             response, media_type = await self._send(call, patience.until(silent_until), stream=True)
@@ -101,7 +102,7 @@ class OpenAIProvider:
                     if chunks:
                         yield chunks
                     if answer.events > events:
-                        silent_until = min(_now() + self._patience_with(answer), until)
+                        silent_until = min(_now() + _shorter(self._patience_with(answer), call.silence), until)
                 answer.conclude()
                 await _let_end(parts)
             finally:
@@ -152,7 +153,7 @@ class OpenAIProvider:
             # into, this takes a fifth of the time.
             headers=[(name.encode(), value.encode()) for name, value in headers.items() if value],
             stream=httpx.ByteStream(body),
-            extensions=self._extensions,
+            extensions=self._extensions if spec.owner is None else {**self._extensions, GUEST: spec.owner},
         )
 
     async def _refusal(self, response: httpx.Response, media_type: str, call: Call) -> ProviderError:
@@ -171,6 +172,11 @@ class OpenAIProvider:
 
     def _patience_with(self, answer: StreamedAnswer) -> float:
         return self._deadlines.leftover if answer.is_exhausted else self._deadlines.idle
+
+
+def _shorter(seconds: float, silence: float | None) -> float:
+    """What the provider is given, or what its client waits."""
+    return seconds if silence is None else min(seconds, silence)
 
 
 def _now() -> float:

@@ -190,9 +190,6 @@ class FrontDoor(HttpProtocol):
         """Some part of a quarter of a second: those who came together and are slow do not all end in one moment."""
         return (id(self) >> 4 & 0xFF) / 1024
 
-    def check_timeouts(self) -> None:
-        """Sanic's timers, which are not used."""
-
     def _end_in(self, seconds: float) -> None:
         self._due = due = self.loop.time() + seconds
         # One timer for each connection, which finds out by itself that it came too early: most requests touch none.
