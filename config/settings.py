@@ -70,6 +70,7 @@ class Settings(BaseModel):
     metrics_tenants: bool = False
     traces_url: str | None = None
     traces_share: float = Field(default=1.0, ge=0, le=1)
+    tenant_providers: bool = False
     docs: bool = True
     body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     anonymous_body_bytes: int = Field(default=1024 * 1024, ge=1024)
