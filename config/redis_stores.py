@@ -4,6 +4,7 @@ import time
 
 from dependency_injector import containers, providers
 
+from adapters.memory.share import LocalShare
 from adapters.redis.apikeys import RedisApiKeyStore
 from adapters.redis.connection import RedisConnection
 from adapters.redis.dependency import RedisDependency
@@ -14,6 +15,7 @@ from adapters.redis.rate import RedisRateLimiter
 from adapters.redis.runs import RedisRunStore
 from adapters.redis.tenants import RedisTenantStore
 from config.lifetimes import Lifetimes
+from domain.ports import Journal
 from domain.tenants import Limits
 
 
@@ -22,6 +24,8 @@ class InRedis(containers.DeclarativeContainer):
 
     url = providers.Dependency(instance_of=str)
     seconds = providers.Dependency(instance_of=float)
+    replicas = providers.Dependency(instance_of=int)
+    journal: providers.Dependency[Journal] = providers.Dependency()
     default_limits = providers.Dependency(instance_of=Limits)
     lifetimes = providers.Dependency(instance_of=Lifetimes)
 
@@ -32,7 +36,13 @@ class InRedis(containers.DeclarativeContainer):
     )
     api_key_store = providers.Singleton(RedisApiKeyStore, connection, monotonic=providers.Object(time.monotonic))
     ledger = providers.Singleton(RedisLedger, connection)
-    limiter = providers.Singleton(RedisRateLimiter, connection)
+    limiter = providers.Singleton(
+        LocalShare,
+        providers.Singleton(RedisRateLimiter, connection),
+        providers.Object(time.time),
+        journal,
+        replicas=replicas,
+    )
     run_store = providers.Singleton(
         RedisRunStore,
         connection,

@@ -10,6 +10,8 @@ from domain.facts import (
     CompletionRequested,
     Fact,
     LeaseLost,
+    LimitsLocal,
+    LimitsShared,
     ProviderAsked,
     RecordFailed,
     RequestServed,
@@ -111,8 +113,14 @@ def _of_target(fact: ProviderAsked | TargetChanged) -> Line:
             assert_never(fact)
 
 
-def _of_trouble(fact: RunRequeued | LeaseLost | SettlementFailed | RecordFailed | Unexpected) -> Line:
+def _of_trouble(
+    fact: RunRequeued | LeaseLost | LimitsLocal | LimitsShared | SettlementFailed | RecordFailed | Unexpected,
+) -> Line:
     match fact:
+        case LimitsLocal(tenant=tenant):
+            return Line("WARNING", "Limits are each replica's own", {"tenant": tenant})
+        case LimitsShared(tenant=tenant):
+            return Line("INFO", "Limits are shared again", {"tenant": tenant})
         case RunRequeued(run_id=run_id, tenant=tenant, attempt=attempt, why=why):
             fields = {"run_id": run_id, "tenant": tenant, "attempt": attempt, "why": why}
             return Line("WARNING", "Run requeued", fields)

@@ -10,6 +10,8 @@ from domain.facts import (
     CompletionRequested,
     Fact,
     LeaseLost,
+    LimitsLocal,
+    LimitsShared,
     ProviderAsked,
     RecordFailed,
     RequestServed,
@@ -52,12 +54,19 @@ class CountingJournal:
             case _:
                 self._troubled(fact)
 
-    def _troubled(self, fact: RunRequeued | LeaseLost | SettlementFailed | RecordFailed) -> None:
+    def _troubled(
+        self, fact: RunRequeued | LeaseLost | LimitsLocal | LimitsShared | SettlementFailed | RecordFailed
+    ) -> None:
         match fact:
             case RunRequeued(why=why):
                 self._families.requeued.add((why,))
             case LeaseLost():
                 self._families.leases_lost.add(())
+            case LimitsLocal():
+                self._families.limits_local.add(())
+            case LimitsShared():
+                # A time is counted when it begins.
+                return
             case SettlementFailed():
                 self._families.settlements_failed.add(())
             case RecordFailed():

@@ -133,8 +133,10 @@ class Admission:
         tenant = prepared.caller.tenant
         try:
             hold = await self._take_hold(prepared, HOLD_SECONDS + waiting)
-        except InsufficientTokens:
-            await self.waive(prepared, request=True)
+        except (InsufficientTokens, StoreUnavailable) as refusal:
+            # A share of this replica's own is not to be used up by what cannot be paid for now.
+            if prepared.verdict.local or isinstance(refusal, InsufficientTokens):
+                await self.waive(prepared, request=True)
             raise
         clamp = tokens.clamped_bound(
             tenant.policy,

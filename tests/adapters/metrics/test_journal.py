@@ -36,6 +36,7 @@ def counted(*told: facts.Fact, tenants: bool = False) -> dict[str, Any]:
         (facts.RunJoined("job-1", "acme", *RUN, "hit"), "runs_joined_total", ("hit",)),
         (facts.RunRequeued("job-1", "acme", 1, "shutdown"), "runs_requeued_total", ("shutdown",)),
         (facts.LeaseLost("job-1", "acme", 1), "leases_lost_total", ()),
+        (facts.LimitsLocal("acme"), "limits_local_total", ()),
         (facts.SettlementFailed("job-1", "acme", 10), "settlements_failed_total", ()),
         (facts.RecordFailed("job-1", "acme"), "records_failed_total", ()),
         (facts.Unexpected("housekeeping", ValueError()), "defects_total", ("housekeeping",)),
