@@ -28,8 +28,22 @@ def _require_id(text: str) -> str:
 _Id: TypeAlias = Annotated[str, AfterValidator(_require_id)]
 _Count: TypeAlias = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
 _Positive: TypeAlias = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
+
+#: How a sealed secret begins, and the key of a document under which its wrapped data key stands.
+SEALED = "sealed:v1:"
+DATA_KEY = "data_key"
+
+
+def _require_open(text: str) -> str:
+    if text.startswith(SEALED):
+        raise ValueError("is sealed, and cannot be opened here")
+    return text
+
+
 #: What may stand in a header: a key with a line break in it would otherwise fail, and show itself, much later.
-_Key: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[\x21-\x7e]*$")]
+_Key: TypeAlias = Annotated[
+    str, StringConstraints(strip_whitespace=True, pattern=r"^[\x21-\x7e]*$"), AfterValidator(_require_open)
+]
 
 
 class _Part(BaseModel):

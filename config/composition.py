@@ -22,6 +22,7 @@ from config.lifetimes import Lifetimes
 from config.memory_stores import InMemory
 from config.settings import Settings
 from config.strength import MIN_SECRET_BYTES
+from config.vault import VaultError, vault_of
 from domain.completions.bulkheads import Berths
 from domain.completions.production import RunLimits
 from domain.models import Catalogue
@@ -57,6 +58,10 @@ def build(settings: Settings, *, own_providers: Sequence[ProviderSpec] = ()) -> 
     if settings.metrics != "off":
         container.journals.add_args(container.counting)
         container.closers.add_args(container.loop_lag.provided.aclose)
+    try:
+        container.vault.override(vault_of(settings, container.journal))
+    except VaultError as error:
+        raise CompositionError(str(error)) from None
     _add_stores(container, settings)
     _add_outbox(container, settings)
     try:
@@ -89,7 +94,7 @@ def _add_stores(container: Container, settings: Settings) -> None:
         Lifetimes(settings.lease_seconds, settings.queue_seconds, settings.log_kept_seconds, settings.run_kept_seconds)
     )
     if settings.redis_url is None:
-        _fill_in(container, InMemory(default_limits=limits, lifetimes=lifetimes))
+        _fill_in(container, InMemory(default_limits=limits, lifetimes=lifetimes, vault=container.vault))
         return
     # redis-py is a third of what there is to import; without a Redis nobody waits for it.
     from config.redis_stores import InRedis
@@ -101,6 +106,7 @@ def _add_stores(container: Container, settings: Settings) -> None:
         journal=container.journal,
         default_limits=limits,
         lifetimes=lifetimes,
+        vault=container.vault,
     )
     try:
         redis.connection()

@@ -23,6 +23,7 @@ from adapters.metrics.names import ModelNames
 from adapters.openai.provider import Deadlines, OpenAIProvider
 from adapters.openai.transport import PooledTransport
 from adapters.tokenizer.tokenizer import TiktokenTokenizer
+from adapters.vault import Vault
 from config.settings import Settings
 from domain.administration.balances import BalanceAdministration
 from domain.administration.runs import RunAdministration
@@ -62,6 +63,7 @@ class Container(containers.DeclarativeContainer):
     deadlines = providers.Dependency(instance_of=Deadlines)
     berths = providers.Dependency(instance_of=Berths)
 
+    vault: providers.Dependency[Vault] = providers.Dependency()
     tenants: providers.Dependency[TenantStore] = providers.Dependency()
     documents: providers.Dependency[TenantDocuments] = providers.Dependency()
     api_key_store: providers.Dependency[ApiKeyStore] = providers.Dependency()

@@ -11,6 +11,7 @@ from adapters.memory.names import MemoryRunNames
 from adapters.memory.rate import MemoryRateLimiter
 from adapters.memory.runs import MemoryRunStore
 from adapters.memory.tenants import MemoryTenantStore
+from adapters.vault import Vault
 from config.lifetimes import Lifetimes
 from domain.tenants import Limits
 
@@ -18,11 +19,12 @@ from domain.tenants import Limits
 class InMemory(containers.DeclarativeContainer):
     """An overlay for ``Container``: nothing outlives the process."""
 
+    vault: providers.Dependency[Vault] = providers.Dependency()
     default_limits = providers.Dependency(instance_of=Limits)
     lifetimes = providers.Dependency(instance_of=Lifetimes)
 
     clock = providers.Object(time.time)
-    tenants = providers.Singleton(MemoryTenantStore, defaults=default_limits)
+    tenants = providers.Singleton(MemoryTenantStore, defaults=default_limits, vault=vault)
     api_key_store = providers.Singleton(MemoryApiKeyStore, clock)
     ledger = providers.Singleton(MemoryLedger, clock)
     limiter = providers.Singleton(MemoryRateLimiter, clock)

@@ -14,6 +14,7 @@ from adapters.redis.names import RedisRunNames
 from adapters.redis.rate import RedisRateLimiter
 from adapters.redis.runs import RedisRunStore
 from adapters.redis.tenants import RedisTenantStore
+from adapters.vault import Vault
 from config.lifetimes import Lifetimes
 from domain.ports import Journal
 from domain.tenants import Limits
@@ -26,13 +27,18 @@ class InRedis(containers.DeclarativeContainer):
     seconds = providers.Dependency(instance_of=float)
     replicas = providers.Dependency(instance_of=int)
     journal: providers.Dependency[Journal] = providers.Dependency()
+    vault: providers.Dependency[Vault] = providers.Dependency()
     default_limits = providers.Dependency(instance_of=Limits)
     lifetimes = providers.Dependency(instance_of=Lifetimes)
 
     connection = providers.Singleton(RedisConnection, url, timeout=seconds, deadline=seconds)
     dependency = providers.Singleton(RedisDependency, connection)
     tenants = providers.Singleton(
-        RedisTenantStore, connection, defaults=default_limits, monotonic=providers.Object(time.monotonic)
+        RedisTenantStore,
+        connection,
+        defaults=default_limits,
+        monotonic=providers.Object(time.monotonic),
+        vault=vault,
     )
     api_key_store = providers.Singleton(RedisApiKeyStore, connection, monotonic=providers.Object(time.monotonic))
     ledger = providers.Singleton(RedisLedger, connection)

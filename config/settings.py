@@ -51,6 +51,8 @@ class Settings(BaseModel):
     jwt_max_lifetime_seconds: int = Field(default=86_400, ge=60)
     issuers: Path | None = None
     introspection_seconds: float = Field(default=30.0, gt=0)
+    secret_keys: SecretStr | None = None
+    secret_keys_file: Path | None = None
     providers: Path | None = None
     models: Path | None = None
     upstream: str | None = None
@@ -58,9 +60,21 @@ class Settings(BaseModel):
     demo: bool = False
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    connections: int = Field(default=8192, ge=1)
+    url_bytes: int = Field(default=8000, ge=256)
+    header_bytes: int = Field(default=8000, ge=256)
+    header_count: int = Field(default=100, ge=10)
+    head_bytes: int = Field(default=16 * 1024, ge=1024)
+    head_seconds: float = Field(default=10.0, gt=0)
     metrics: Literal["public", "off"] = "public"
     metrics_tenants: bool = False
     body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    anonymous_body_bytes: int = Field(default=1024 * 1024, ge=1024)
+    body_seconds: float = Field(default=60.0, gt=0)
+    send_seconds: float = Field(default=60.0, gt=0)
+    connection_idle_seconds: float = Field(default=75.0, gt=0)
+    shed_lag_seconds: float | None = Field(default=1.0, gt=0)
+    shed_memory_bytes: int | None = Field(default=None, ge=64 * 1024 * 1024)
     output_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
     connect_seconds: float = Field(default=5.0, gt=0)
     first_byte_seconds: float = Field(default=120.0, gt=0)
@@ -88,7 +102,7 @@ class Settings(BaseModel):
 
     @field_validator("redis_url", "jwt_issuer", "jwt_audience", "jwt_client_id", "issuers", "providers", "models",
                      "upstream", "upstream_key", "outbox", "admin_port", "requests_per_minute", "tokens_per_minute",
-                     mode="before")  # fmt: skip
+                     "shed_lag_seconds", "shed_memory_bytes", mode="before")  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -101,10 +115,10 @@ class Settings(BaseModel):
             raise ValueError(found)
         return value
 
-    @field_validator("jwt_client_secret")
+    @field_validator("jwt_client_secret", "secret_keys")
     @classmethod
     def _not_empty(cls, value: SecretStr | None) -> SecretStr | None:
-        # How good it is, its issuer has decided.
+        # How good the one is, its issuer has decided; the other is taken apart later.
         if value is not None and not value.get_secret_value():
             raise ValueError("must not be empty")
         return value
@@ -124,6 +138,8 @@ class Settings(BaseModel):
             raise ValueError("SLUICE_JWT_CLIENT_ID: belongs together with SLUICE_JWT_CLIENT_SECRET")
         if self.jwt_client_id is not None and self.jwt_issuer is None:
             raise ValueError("SLUICE_JWT_ISSUER: is required with SLUICE_JWT_CLIENT_ID")
+        if self.secret_keys is not None and self.secret_keys_file is not None:
+            raise ValueError("SLUICE_SECRET_KEYS: cannot be set together with SLUICE_SECRET_KEYS_FILE")
         longest = max(self.log_kept_seconds, self.queue_seconds, self.total_seconds, self.lease_seconds)
         if self.run_kept_seconds < longest:
             raise ValueError(f"SLUICE_RUN_KEPT_SECONDS: must be {longest:g} at least, as the other settings are")

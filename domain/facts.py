@@ -170,6 +170,14 @@ class RecordFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretsUnreadable:
+    """A tenant's sealed secrets cannot be opened. ``why`` is ``unknown_key``, or ``damaged``: changed, or another's."""
+
+    tenant: TenantId
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unexpected:
     """A defect of ours. ``where`` names the loop or route; the exception's values are never logged."""
 
@@ -208,6 +216,7 @@ Fact: TypeAlias = (
     | LimitsShared
     | SettlementFailed
     | RecordFailed
+    | SecretsUnreadable
     | Unexpected
     | Administered
 )

@@ -18,6 +18,7 @@ from domain.facts import (
     RunEnded,
     RunJoined,
     RunRequeued,
+    SecretsUnreadable,
     SettlementFailed,
     StreamResumed,
     TargetChanged,
@@ -114,7 +115,14 @@ def _of_target(fact: ProviderAsked | TargetChanged) -> Line:
 
 
 def _of_trouble(
-    fact: RunRequeued | LeaseLost | LimitsLocal | LimitsShared | SettlementFailed | RecordFailed | Unexpected,
+    fact: RunRequeued
+    | LeaseLost
+    | LimitsLocal
+    | LimitsShared
+    | SettlementFailed
+    | RecordFailed
+    | SecretsUnreadable
+    | Unexpected,
 ) -> Line:
     match fact:
         case LimitsLocal(tenant=tenant):
@@ -132,6 +140,8 @@ def _of_trouble(
             return Line("ERROR", "Settlement failed, the hold will lapse", fields)
         case RecordFailed(run_id=run_id, tenant=tenant):
             return Line("ERROR", "The end of a run was not recorded", {"run_id": run_id, "tenant": tenant})
+        case SecretsUnreadable(tenant=tenant, why=why):
+            return Line("ERROR", "A tenant's secrets cannot be opened", {"tenant": tenant, "why": why})
         case Unexpected(where=where, error=error, request_id=request_id):
             return Line("ERROR", "Unexpected error", {"where": where, "request_id": request_id, **trace(error)})
         case _:

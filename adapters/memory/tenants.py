@@ -2,20 +2,29 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
-from adapters.documents import flaws_of, parse_tenant, read_document, write_document
+from adapters.documents import flaws_of, write_document
+from adapters.reading import Reading
+from adapters.vault import UNLOCKED, Unsealable, Vault
 from domain.administration.documents import Flaw, version_of
 from domain.administration.errors import VersionChanged
 from domain.chat import JsonObject
-from domain.ports import Stored
+from domain.errors import TenantMisconfigured
+from domain.ports import Resealed, Stored
 from domain.tenants import Limits, Tenant, TenantId
 
 
 class MemoryTenantStore:
     """Tenants from documents that are given at the start or written later."""
 
-    def __init__(self, documents: Mapping[TenantId, JsonObject] | None = None, *, defaults: Limits) -> None:
+    def __init__(
+        self,
+        documents: Mapping[TenantId, JsonObject] | None = None,
+        *,
+        defaults: Limits,
+        vault: Vault = UNLOCKED,
+    ) -> None:
         self._documents = {tenant_id: write_document(document) for tenant_id, document in (documents or {}).items()}
-        self._defaults = defaults
+        self._reading = Reading(defaults, vault)
         self._parsed: dict[TenantId, Tenant] = {}
 
     async def get(self, tenant_id: TenantId) -> Tenant | None:
@@ -23,7 +32,7 @@ class MemoryTenantStore:
         if document is None:
             return None
         if tenant_id not in self._parsed:
-            self._parsed[tenant_id] = parse_tenant(tenant_id, document, self._defaults)
+            self._parsed[tenant_id] = self._reading.tenant(tenant_id, document)
         return self._parsed[tenant_id]
 
     async def ids(self) -> AsyncGenerator[TenantId, None]:
@@ -32,7 +41,7 @@ class MemoryTenantStore:
 
     async def read(self, tenant_id: TenantId) -> Stored | None:
         written = self._documents.get(tenant_id)
-        return Stored(tenant_id, read_document(written), version_of(written)) if written is not None else None
+        return self._stored(tenant_id, written) if written is not None else None
 
     async def replace(self, tenant_id: TenantId, document: JsonObject | None, version: str | None) -> Stored:
         present = self._documents.get(tenant_id)
@@ -43,13 +52,24 @@ class MemoryTenantStore:
             self._parsed.pop(tenant_id, None)
             return Stored(tenant_id, None, "")
         await self.put(tenant_id, document)
-        written = self._documents[tenant_id]
-        return Stored(tenant_id, read_document(written), version_of(written))
+        return self._stored(tenant_id, self._documents[tenant_id])
+
+    async def reseal(self, tenant_id: TenantId) -> Resealed:
+        present = self._documents.get(tenant_id)
+        if present is None:
+            return Resealed.GONE
+        try:
+            written = self._reading.resealed(tenant_id, present)
+        except (Unsealable, TenantMisconfigured):
+            return Resealed.UNREADABLE
+        self._documents[tenant_id] = written or present
+        return Resealed.CURRENT if written is None else Resealed.SEALED
 
     def flaws(self, document: JsonObject) -> Sequence[Flaw]:
         return flaws_of(document)
 
     async def put(self, tenant_id: TenantId, document: JsonObject) -> None:
-        written = write_document(document)
-        self._parsed[tenant_id] = parse_tenant(tenant_id, written, self._defaults)
-        self._documents[tenant_id] = written
+        self._documents[tenant_id], self._parsed[tenant_id] = self._reading.written(tenant_id, document)
+
+    def _stored(self, tenant_id: TenantId, written: bytes) -> Stored:
+        return Stored(tenant_id, self._reading.shown(tenant_id, written), version_of(written))

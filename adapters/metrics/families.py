@@ -66,6 +66,9 @@ class Families:
             "sluice_settlements_failed_total", "Settlements that could neither be told nor written down"
         )
         self.records_failed = Counts("sluice_records_failed_total", "Ends of runs that could not be recorded")
+        self.secrets_unreadable = Counts(
+            "sluice_secrets_unreadable_total", "Times that a tenant's sealed secrets could not be opened", ("why",)
+        )
         self.defects = Counts("sluice_defects_total", "Errors that nobody expected, by where they were", ("where",))
         self.loop_lag = Spread(
             "sluice_event_loop_lag_seconds", "How late the event loop came to what was due", (), _LAG

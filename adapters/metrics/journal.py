@@ -18,6 +18,7 @@ from domain.facts import (
     RunEnded,
     RunJoined,
     RunRequeued,
+    SecretsUnreadable,
     SettlementFailed,
     StreamResumed,
     TargetChanged,
@@ -55,7 +56,14 @@ class CountingJournal:
                 self._troubled(fact)
 
     def _troubled(
-        self, fact: RunRequeued | LeaseLost | LimitsLocal | LimitsShared | SettlementFailed | RecordFailed
+        self,
+        fact: RunRequeued
+        | LeaseLost
+        | LimitsLocal
+        | LimitsShared
+        | SettlementFailed
+        | RecordFailed
+        | SecretsUnreadable,
     ) -> None:
         match fact:
             case RunRequeued(why=why):
@@ -71,6 +79,8 @@ class CountingJournal:
                 self._families.settlements_failed.add(())
             case RecordFailed():
                 self._families.records_failed.add(())
+            case SecretsUnreadable(why=why):
+                self._families.secrets_unreadable.add((why,))
 
     def _served(self, fact: RequestServed) -> None:
         families = self._families

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
@@ -66,55 +66,70 @@ class OpenAIProvider:
         self._deadlines = deadlines
         self._sizes = sizes
         self._user_agent = user_agent
+        self._extensions = {"timeout": {"connect": deadlines.connect, "pool": deadlines.connect}}
 
     async def create_chat_completion(self, call: Call) -> Completion:
         until = _now() + call.deadline
-        with provider_errors("within the answer"):
-            response = await self._send(call, stream=False, until=until)
+        with provider_errors("within the answer"), closing(Patience()) as patience:
+            response, media_type = await self._send(call, patience.until(until), stream=False)
             try:
-                body = await self._whole(response, until)
+                with patience.until(until):
+                    body = await _read(response, self._sizes.answer)
             finally:
-                await response.aclose()
-        return folded(body, call) if _media_type(response) == _EVENTS else wire.completion(body, call)
+                await _body(response).aclose()
+        return folded(body, call) if media_type == _EVENTS else wire.completion(body, call)
 
     async def stream_chat_completion(self, call: Call) -> AsyncGenerator[tuple[Chunk, ...], None]:
-        began = _now()
-        first, until = began + self._deadlines.first_byte, began + call.deadline
-        with provider_errors("within the answer"):
-            response = await self._send(call, stream=True, until=min(first, until))
+        until = _now() + call.deadline
+        silent_until = min(_now() + self._deadlines.first_byte, until)
+        answer = StreamedAnswer(call, self._sizes.event)
+        with provider_errors("within the answer"), closing(Patience()) as patience:
+            response, media_type = await self._send(call, patience.until(silent_until), stream=True)
             try:
-                if _media_type(response) == _JSON:
-                    yield wire.as_chunks(wire.completion(await self._whole(response, until), call))
+                if media_type == _JSON:
+                    with patience.until(until):
+                        body = await _read(response, self._sizes.answer)
+                    yield wire.as_chunks(wire.completion(body, call))
                     return
-                async with aclosing(self._relay(response, call, first, until)) as batches:
-                    async for chunks in batches:
+                parts = aiter(_body(response))
+                # One loop and no generator within a generator: it turns for every chunk.
+                while not answer.is_over and (data := await _next(parts, answer, patience.until(silent_until))):
+                    events, chunks = answer.events, answer.feed(data)
+                    if chunks:
                         yield chunks
+                    if answer.events > events:
+                        silent_until = min(_now() + self._patience_with(answer), until)
+                answer.conclude()
+                await _let_end(parts)
             finally:
-                await response.aclose()
+                await _body(response).aclose()
 
     async def aclose(self) -> None:
         await self._transport.aclose()
 
     # --- asking ---------------------------------------------------------------------------------------------------
 
-    async def _send(self, call: Call, *, stream: bool, until: float) -> httpx.Response:
-        """The response to ``call``, its body still to be read and to be closed by the caller; never a refusal."""
+    async def _send(self, call: Call, within: Patience, *, stream: bool) -> tuple[httpx.Response, str]:
+        """The response to ``call`` and its media type; never a refusal. Its body is the caller's to read and close."""
         with provider_errors("before the answer"):
             request = self._request(call, stream=stream)
-            async with asyncio.timeout_at(until):
+            with within:
                 response = await self._transport.handle_async_request(request)
+        media_type = _media_type(response)
         try:
             if not 200 <= response.status_code < 300:
-                raise await self._refusal(response, call)
-            _require_plain(response)
+                raise await self._refusal(response, media_type, call)
+            _require_plain(response, media_type)
         except BaseException:
-            await response.aclose()
+            await _body(response).aclose()
             raise
-        return response
+        return response, media_type
 
     def _request(self, call: Call, *, stream: bool) -> httpx.Request:
-        spec = call.target.provider
+        spec, url = call.target.provider, _address(call.target.base_url)
+        body = wire.request_body(call, stream=stream)
         headers = {
+            "host": url.netloc.decode("ascii"),
             "accept": _EVENTS if stream else _JSON,
             # Compressed, an answer could be a thousand times larger than what arrives.
             "accept-encoding": "identity",
@@ -122,53 +137,28 @@ class OpenAIProvider:
             "user-agent": self._user_agent,
             "x-request-id": call.request_id,
             **{name.lower(): value for name, value in spec.headers.items()},
+            "content-length": str(len(body)),
         }
         if call.target.key is not None:
             headers[spec.key_header.lower()] = spec.key_prefix + call.target.key
         return httpx.Request(
             "POST",
-            _address(call.target.base_url),
-            # A fixed header without a value takes one of ours back.
-            headers={name: value for name, value in headers.items() if value},
-            content=wire.request_body(call, stream=stream),
-            extensions={"timeout": {"connect": self._deadlines.connect, "pool": self._deadlines.connect}},
+            url,
+            # A fixed header without a value takes one of ours back. In bytes, and with a body that httpx need not look
+            # into, this takes a fifth of the time.
+            headers=[(name.encode(), value.encode()) for name, value in headers.items() if value],
+            stream=httpx.ByteStream(body),
+            extensions=self._extensions,
         )
 
-    async def _refusal(self, response: httpx.Response, call: Call) -> ProviderError:
+    async def _refusal(self, response: httpx.Response, media_type: str, call: Call) -> ProviderError:
         body = b""
         # The status alone says enough where the text does not come, or not in plain.
         with suppress(TimeoutError, httpx.HTTPError, ProviderError):
-            _require_plain(response)
+            _require_plain(response, media_type)
             async with asyncio.timeout(self._deadlines.leftover):
                 body = await _read(response, self._sizes.refusal)
         return refusal(response.status_code, response.headers, body, call.target, time.time())
-
-    # --- reading --------------------------------------------------------------------------------------------------
-
-    async def _whole(self, response: httpx.Response, until: float) -> bytes:
-        async with asyncio.timeout_at(until):
-            return await _read(response, self._sizes.answer)
-
-    async def _relay(
-        self, response: httpx.Response, call: Call, first: float, until: float
-    ) -> AsyncGenerator[tuple[Chunk, ...], None]:
-        """The chunks of each read, until the answer is over; ``first`` is when its first event must have come."""
-        answer, parts, patience = StreamedAnswer(call, self._sizes.event), _parts(response), Patience()
-        silent_until = first
-        try:
-            while not answer.is_over:
-                data = await _next(parts, answer, patience.until(min(silent_until, until)))
-                if not data:
-                    break
-                events, chunks = answer.events, answer.feed(data)
-                if chunks:
-                    yield chunks
-                if answer.events > events:
-                    silent_until = _now() + self._patience_with(answer)
-        finally:
-            patience.close()
-        answer.conclude()
-        await _let_end(parts)
 
     def _patience_with(self, answer: StreamedAnswer) -> float:
         return self._deadlines.leftover if answer.is_exhausted else self._deadlines.idle
@@ -188,17 +178,17 @@ def _media_type(response: httpx.Response) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def _require_plain(response: httpx.Response) -> None:
+def _require_plain(response: httpx.Response, media_type: str) -> None:
     """Raise ProviderBadResponse for a body that is compressed, although it was asked not to be, or is a web page."""
     if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
         raise ProviderBadResponse(detail="a compressed answer", status=response.status_code)
-    if _media_type(response) == "text/html":
+    if media_type == "text/html":
         raise ProviderBadResponse(detail="a web page", status=response.status_code)
 
 
-def _parts(response: httpx.Response) -> AsyncIterator[bytes]:
-    """What arrives of the body, as it arrives."""
-    return aiter(cast(httpx.AsyncByteStream, response.stream))
+def _body(response: httpx.Response) -> httpx.AsyncByteStream:
+    """What arrives of the body, as it arrives. Closing it is closing the response."""
+    return cast(httpx.AsyncByteStream, response.stream)
 
 
 async def _read(response: httpx.Response, limit: int) -> bytes:
@@ -208,7 +198,7 @@ async def _read(response: httpx.Response, limit: int) -> bytes:
         ProviderBadResponse: it has more than ``limit`` bytes.
     """
     body = bytearray()
-    async for data in _parts(response):
+    async for data in _body(response):
         body += data
         if len(body) > limit:
             raise ProviderBadResponse(detail="an answer that is too large", status=response.status_code)

@@ -12,9 +12,6 @@ from adapters.openai.connection import Connection
 from adapters.openai.dialing import Dialer, Origin
 from adapters.openai.pool import Pool, PoolLimits
 
-#: They follow from the address and the body.
-_OWN = frozenset({b"content-length", b"transfer-encoding", b"connection"})
-
 
 class PooledTransport(httpx.AsyncBaseTransport):
     """Connections that are kept and shared. Nothing is opened before the first request.
@@ -61,19 +58,20 @@ def _written(request: httpx.Request) -> tuple[bytes, bytes]:
     """A request as it is sent: its head and its body.
 
     Raises:
-        httpx.LocalProtocolError: a header has something in it that would end it.
+        httpx.LocalProtocolError: a header would end its line, or say another length than the body has.
     """
     # Every request of ours has its body in memory.
     body = b"".join(request.stream) if isinstance(request.stream, httpx.ByteStream) else request.content
-    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
     headers = request.headers.raw
-    if "host" not in request.headers:
-        lines.append(b"host: " + request.url.netloc)
-    lines += [b"%b: %b" % header for header in headers if header[0].lower() not in _OWN]
-    if body or request.method != "GET":
-        lines.append(b"content-length: %d" % len(body))
-    lines += (b"", b"")
-    head = b"\r\n".join(lines)
-    if head.count(b"\n") >= len(lines) or head.count(b"\r") >= len(lines) or b"\0" in head:
+    head = b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), request.url.raw_path)
+    head += b"\r\n".join(map(b": ".join, headers)) + b"\r\n"
+    lines, told = len(headers) + 1, head.lower()
+    if b"\nhost:" not in told:
+        head, lines = b"%bhost: %b\r\n" % (head, request.url.netloc), lines + 1
+    if b"\ncontent-length:" not in told and body:
+        head, lines = b"%bcontent-length: %d\r\n" % (head, len(body)), lines + 1
+    elif b"\ncontent-length: %d\r" % len(body) not in told and (body or request.method != "GET"):
         raise httpx.LocalProtocolError("IllegalHeader")
-    return head, body
+    if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head or b"\ntransfer-encoding:" in told:
+        raise httpx.LocalProtocolError("IllegalHeader")
+    return head + b"\r\n", body

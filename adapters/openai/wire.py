@@ -10,6 +10,7 @@ import orjson
 
 from adapters.openai import errors, toolcalls
 from adapters.openai.fields import finish_reason, logprobs, text, usage
+from adapters.openai.plain import PlainText
 from domain.chat import Chunk, Completion, JsonObject
 from domain.errors import ProviderBadResponse
 from domain.ports import Call
@@ -50,6 +51,9 @@ _CONTENT = frozenset({"role", "content", "refusal", "tool_calls", "function_call
 #: What comes with every chunk, and is therefore no reason to pass on one that has nothing else.
 _SILENT = frozenset({"choices", "service_tier", "system_fingerprint", "obfuscation"})
 
+#: How often a stream may change what its events have in common: a time that goes on in them, a second choice.
+_MAX_LESSONS = 32
+
 #: Levels of nesting that are taken; the whole answer must still fit into what others wrap around it.
 MAX_DEPTH = 100
 
@@ -89,6 +93,8 @@ class ChunkReader:
         self._call = call
         self._choices: dict[int, _StreamedChoice] = {}
         self._usage_seen = False
+        self._plain: PlainText | None = None
+        self._lessons = 0
 
     @property
     def has_choices(self) -> bool:
@@ -102,8 +108,9 @@ class ChunkReader:
     @property
     def is_exhausted(self) -> bool:
         """Whether nothing is left to come but the mark of the end."""
-        asked = self._call.body.get("n") or 1
-        return self._usage_seen and self.is_finished and len(self._choices) >= asked
+        if not self._usage_seen or not self.is_finished:
+            return False
+        return len(self._choices) >= (self._call.body.get("n") or 1)
 
     def read(self, data: bytes) -> Chunk | None:
         """The chunk that an event's data holds; None where it says nothing.
@@ -111,6 +118,10 @@ class ChunkReader:
         Raises:
             ProviderError: the event tells of an error, or is no chunk.
         """
+        plain = self._plain.read(data) if self._plain is not None else None
+        return plain or self._read_in_full(data)
+
+    def _read_in_full(self, data: bytes) -> Chunk | None:
         payload = _payload(data, self._call)
         choices = payload.get("choices") or []
         if not isinstance(choices, list):
@@ -124,7 +135,15 @@ class ChunkReader:
         if not choices and used is None and body.keys() <= _SILENT:
             return None
         model = _model(payload) or self._call.target.sent_model
-        return Chunk(body, _data(model, body), used, model)
+        chunk = Chunk(body, _data(model, body), used, model)
+        self._learn(data, payload, chunk)
+        return chunk
+
+    def _learn(self, data: bytes, payload: JsonObject, chunk: Chunk) -> None:
+        """Expect more like this. A stream whose events have too little in common is read in full throughout."""
+        if self._lessons < _MAX_LESSONS and (plain := PlainText.like(data, payload, chunk)) is not None:
+            self._lessons += 1
+            self._plain = plain
 
     def _choice(self, raw: object, position: int) -> JsonObject:
         if not isinstance(raw, dict):

@@ -4,7 +4,7 @@ Each call has a deadline of its own, set where the adapter is built; a store tha
 """
 
 from domain.ports.accounts import Ledger, Outbox, RateLimiter
-from domain.ports.administration import Stored, TenantDocuments
+from domain.ports.administration import Resealed, Stored, TenantDocuments
 from domain.ports.providers import Call, ChatProvider, Tokenizer
 from domain.ports.runs import CANCELS, JOBS, Doorbell, Named, Ring, RunNames, RunStore
 from domain.ports.surroundings import ApiKeyStore, Clock, Dependency, Entropy, Journal, TenantStore, TokenVerifier
@@ -24,6 +24,7 @@ __all__ = [
     "Named",
     "Outbox",
     "RateLimiter",
+    "Resealed",
     "Ring",
     "RunNames",
     "RunStore",

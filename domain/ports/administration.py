@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from domain.administration.documents import Flaw
@@ -16,6 +17,18 @@ class Stored:
     id: TenantId
     document: JsonObject | None
     version: str
+
+
+class Resealed(Enum):
+    """What became of a document's secrets."""
+
+    CURRENT = "current"
+    """They were sealed with the active key already, or there are none."""
+    SEALED = "sealed"
+    UNREADABLE = "unreadable"
+    """They cannot be opened, or the document cannot be read; nothing was changed."""
+    GONE = "gone"
+    """There is no such document (any more)."""
 
 
 class TenantDocuments(Protocol):
@@ -53,4 +66,13 @@ class TenantDocuments(Protocol):
 
     def flaws(self, document: JsonObject) -> Sequence[Flaw]:
         """What keeps a document from being read, and the keys that it has besides those that are known."""
+        ...
+
+    async def reseal(self, tenant_id: TenantId) -> Resealed:
+        """Seal a document's secrets with the active key, those that stood there in the clear too; nothing else changes.
+
+        Raises:
+            VersionChanged: somebody else has written it meanwhile; nothing was changed.
+            StoreUnavailable: the store did not answer; it may or may not be written.
+        """
         ...

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
-from entrypoints.cli import ledger, serving
+from entrypoints.cli import ledger, secrets, serving
 
 _ABOUT = """A gateway for OpenAI-compatible chat completions.
 
@@ -15,6 +15,7 @@ app = typer.Typer(name="sluice", help=_ABOUT, no_args_is_help=True, pretty_excep
 app.command()(serving.serve)
 app.command()(serving.worker)
 app.add_typer(ledger.commands, name="ledger")
+app.add_typer(secrets.commands, name="secrets")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -30,7 +30,7 @@ from entrypoints.http.errors import error_object
 from entrypoints.http.exchange import Exchange, json_response
 from entrypoints.http.headers import Preferences, idempotency_key, preferences
 
-_STREAM_HEADERS = {"Cache-Control": "no-cache", "Connection": "keep-alive", "X-Accel-Buffering": "no"}
+_STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 #: Seconds that the answer to a cancel waits for the run's end; it comes at once unless its replica is gone.
 _CANCEL_PATIENCE = 5.0
 

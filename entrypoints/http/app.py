@@ -3,7 +3,7 @@
 import re
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
 from urllib.parse import unquote
@@ -13,12 +13,15 @@ from sanic import HTTPResponse, Request, Sanic
 from domain.completions.runs import CompletionRuns
 from domain.providers import ProviderRegistry
 from entrypoints.http import group_surface, ops, provider_surface, tenant_surface
+from entrypoints.http.bounds import Bounds
 from entrypoints.http.errors import Manners
 from entrypoints.http.exchange import Exchanges
 from entrypoints.http.group_surface import GroupSurface
 from entrypoints.http.ops import Ops
+from entrypoints.http.protocol import FrontDoor
 from entrypoints.http.provider_surface import ProviderSurface
-from entrypoints.http.refusals import AnswerableRequest, Refusals
+from entrypoints.http.refusals import Refusals
+from entrypoints.http.shedding import Load
 from entrypoints.http.tenant_surface import TenantSurface
 
 App: TypeAlias = "Sanic[Any, Any]"
@@ -33,12 +36,9 @@ _LAST_WORDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """Bounds of the HTTP server, in bytes and seconds; without ``surfaces`` it only tells how it is."""
+    """What the HTTP server is told; without ``surfaces`` it only tells how it is. Times are in seconds."""
 
-    body_bytes: int = 32 * 1024 * 1024
-    keep_alive_seconds: int = 75
-    request_seconds: int = 60
-    response_seconds: int = 900
+    bounds: Bounds = field(default_factory=Bounds)
     drain_seconds: float = 30.0
     surfaces: bool = True
 
@@ -54,19 +54,15 @@ class Services:
     runs: CompletionRuns
     registry: ProviderRegistry
     exchanges: Exchanges
+    load: Load = field(default_factory=Load)
     start: tuple[Hook, ...] = ()
     stop: tuple[Hook, ...] = ()
 
 
 def create_app(services: Services, settings: HttpSettings, name: str = "sluice") -> App:
     """A Sanic application that is ready to be run or tested."""
-    app: App = Sanic(
-        name,
-        configure_logging=False,
-        request_class=AnswerableRequest,
-        error_handler=Refusals(services.exchanges, surface_manners(services.registry)),
-    )
-    _configure(app, settings)
+    refusals = Refusals(services.exchanges, surface_manners(services.registry))
+    app = bare_app(name, settings.bounds, refusals, services.load)
     if settings.surfaces:
         _add_surfaces(app, services)
     add_ops(app, services.ops, services.exchanges)
@@ -74,21 +70,19 @@ def create_app(services: Services, settings: HttpSettings, name: str = "sluice")
     return app
 
 
-def _configure(app: App, settings: HttpSettings) -> None:
+def bare_app(name: str, bounds: Bounds, refusals: Refusals, load: Load) -> App:
+    """A Sanic application without routes. It has to be served with the protocol ``app.ctx.protocol``."""
+    app: App = Sanic(name, configure_logging=False, error_handler=refusals)
+    # Bounds and timers are the front door's own.
     app.config.update(
-        REQUEST_MAX_SIZE=settings.body_bytes,
-        # A body that is larger than the buffer pauses the socket, and Sanic then does not see the client leave.
-        REQUEST_BUFFER_SIZE=settings.body_bytes + 64 * 1024,
-        REQUEST_TIMEOUT=settings.request_seconds,
-        # Ends a stream that has been idle for so long; keep-alives see to it that none is.
-        RESPONSE_TIMEOUT=settings.response_seconds,
-        KEEP_ALIVE_TIMEOUT=settings.keep_alive_seconds,
         GRACEFUL_SHUTDOWN_TIMEOUT=5.0,
         ACCESS_LOG=False,
         MOTD=False,
         AUTO_EXTEND=False,
         OAS=False,
     )
+    app.ctx.protocol = partial(FrontDoor, bounds=bounds, load=load, refusals=refusals)
+    return app
 
 
 # --- routes -------------------------------------------------------------------------------------------------------
@@ -199,4 +193,4 @@ def serve(app: App, listener: socket.socket) -> None:
     Raises:
         Exception: what a start hook raised.
     """
-    app.run(sock=listener, single_process=True, access_log=False, motd=False)
+    app.run(sock=listener, protocol=app.ctx.protocol, single_process=True, access_log=False, motd=False)

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from config.container import Container
+from config.settings import Settings
 from domain.errors import Unfit
 from domain.models import DEFAULT_VOCABULARY
 from entrypoints.http.admin.app import AdminServices, create_admin_app, open_with
@@ -14,10 +15,13 @@ from entrypoints.http.admin.runs import Runs
 from entrypoints.http.admin.tenants import Tenants
 from entrypoints.http.answering import Answering
 from entrypoints.http.app import App, HttpSettings, Services, create_app
+from entrypoints.http.bounds import Bounds
 from entrypoints.http.exchange import Exchanges
 from entrypoints.http.group_surface import GroupSurface
+from entrypoints.http.head import HeadBounds
 from entrypoints.http.ops import Ops
 from entrypoints.http.provider_surface import ProviderSurface
+from entrypoints.http.shedding import Load
 from entrypoints.http.tenant_surface import TenantSurface
 
 
@@ -54,11 +58,12 @@ def assemble(
         # It holds up the whole process for a moment, which no request should meet.
         await container.tokenizer().count(DEFAULT_VOCABULARY, ("",))
 
+    load = Load(settings.shed_lag_seconds, settings.shed_memory_bytes)
     exchanges = Exchanges(journal, container.entropy())
     measured = settings.metrics != "off"
     if measured:
         container.levels().open = lambda: exchanges.open
-    watching = (container.loop_lag().start,) if measured else ()
+    watching = (load.start, *((container.loop_lag().start,) if measured else ()))
     services = Services(
         group=GroupSurface(*parts),
         tenant=TenantSurface(*parts),
@@ -67,12 +72,12 @@ def assemble(
         runs=runs,
         registry=planner.registry,
         exchanges=exchanges,
+        load=load,
         start=(*((before,) if before is not None else ()), require_fit, load_vocabulary, *watching, runs.work),
-        stop=tuple(container.closers()),
+        stop=(load.stop, *container.closers()),
     )
     http = HttpSettings(
-        body_bytes=settings.body_bytes,
-        response_seconds=int(settings.total_seconds + settings.queue_seconds) + 60,
+        bounds=_bounds(settings),
         drain_seconds=settings.drain_seconds,
         surfaces=surfaces,
     )
@@ -91,4 +96,19 @@ def admin_routes(container: Container) -> tuple[Route, ...]:
         *Balances(container.balance_administration()).routes(),
         *Runs(container.run_administration()).routes(),
         *CatalogueOf(container.planner()).routes(),
+    )
+
+
+def _bounds(settings: Settings) -> Bounds:
+    return Bounds(
+        head=HeadBounds(settings.head_bytes, settings.url_bytes, settings.header_bytes, settings.header_count),
+        body_bytes=settings.body_bytes,
+        anonymous_body_bytes=min(settings.anonymous_body_bytes, settings.body_bytes),
+        head_seconds=settings.head_seconds,
+        body_seconds=settings.body_seconds,
+        send_seconds=settings.send_seconds,
+        idle_seconds=settings.connection_idle_seconds,
+        connections=settings.connections,
+        # As long as what is answered may take, and a minute to read the rest of it.
+        response_seconds=settings.total_seconds + settings.queue_seconds + 60,
     )

@@ -115,8 +115,10 @@ class Exchanges:
     entropy: Entropy
     open: int = field(default=0, init=False)
 
-    def begin(self, request: Request, route: str, manners: Manners) -> Exchange:
-        return Exchange(usable_request_id(request.headers) or f"req_{self.entropy(16).hex()}", route, manners)
+    def begin(self, request: Request | None, route: str, manners: Manners) -> Exchange:
+        """A new exchange; without a request where nothing arrived that is one."""
+        given = usable_request_id(request.headers) if request is not None else None
+        return Exchange(given or f"req_{self.entropy(16).hex()}", route, manners)
 
     async def run(self, request: Request, route: str, manners: Manners, endpoint: Endpoint) -> HTTPResponse | None:
         """Answer one request. Whatever goes wrong leaves in the surface's dialect."""

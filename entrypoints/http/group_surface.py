@@ -11,7 +11,7 @@ from domain.providers import Planner
 from domain.tenants import Caller
 from entrypoints.http.answering import Answering
 from entrypoints.http.auth import authentication, principal_if_any
-from entrypoints.http.draft import read_draft
+from entrypoints.http.draft import is_large, read_draft
 from entrypoints.http.errors import Dialect, Manners
 from entrypoints.http.exchange import Exchange
 from entrypoints.http.models import list_models, show_model
@@ -33,7 +33,7 @@ class GroupSurface:
     async def create(self, request: Request, exchange: Exchange) -> HTTPResponse | None:
         tenant = await self.callers.tenant(request.headers.get("x-tenant-id"))
         exchange.tenant = tenant.id
-        draft = read_draft(request)
+        draft = await read_draft(request, anonymous=await self._is_too_much_for_nobody(request))
         caller = await self.callers.in_group(tenant, draft.peek("group_id"), authentication(request, self.verifier))
         run_id = self.answering.runs.announce(caller, "job")
         chat = draft.parse(FIELDS)
@@ -53,6 +53,10 @@ class GroupSurface:
 
     async def model(self, request: Request, exchange: Exchange, name: str) -> HTTPResponse:
         return show_model(exchange, self.planner, await self._somebody(request, exchange), name)
+
+    async def _is_too_much_for_nobody(self, request: Request) -> bool:
+        """Whether nobody vouches for a large body. Its group, which says whether anybody has to, is inside of it."""
+        return is_large(request) and await principal_if_any(request, self.verifier) is None
 
     async def _somebody(self, request: Request, exchange: Exchange) -> Caller:
         """The caller of a request that has no body to name a group: the token's user, else nobody in particular."""

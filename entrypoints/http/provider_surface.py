@@ -33,7 +33,8 @@ class ProviderSurface:
     async def create(self, request: Request, exchange: Exchange, scope: str) -> HTTPResponse | None:
         caller = await self._caller(request, exchange, scope)
         run_id = self.answering.runs.announce(caller, "chatcmpl")
-        chat = read_draft(request).parse(FIELDS)
+        draft = await read_draft(request)
+        chat = draft.parse(FIELDS)
         order = Order(run_id, exchange.request_id, live=chat.stream, extras=False)
         return await self.answering.create(request, exchange, caller, chat, order)
 

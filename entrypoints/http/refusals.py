@@ -1,17 +1,13 @@
 """Answers in the surface's dialect where no handler ran: no such route, wrong method, too large, malformed."""
 
 from collections.abc import Callable
-from typing import Any
 
 from sanic import HTTPResponse, Request
 from sanic.exceptions import (
-    BadURL,
     MethodNotAllowed,
     NotFound,
-    PayloadTooLarge,
     RequestCancelled,
     SanicException,
-    URITooLong,
 )
 from sanic.handlers import ErrorHandler
 
@@ -19,19 +15,8 @@ from domain.errors import InternalError, SluiceError
 from domain.facts import Unexpected
 from entrypoints.http.errors import HttpRefusal, Manners
 from entrypoints.http.exchange import CLIENT_CLOSED_REQUEST, Exchange, Exchanges
-
-
-class AnswerableRequest(Request):
-    """Sanic's request, which can also be made where its URL cannot be parsed: the refusal of it needs one to go out."""
-
-    def __init__(self, url_bytes: bytes, **rest: Any) -> None:
-        try:
-            super().__init__(url_bytes, **rest)
-        except (BadURL, URITooLong):
-            # Only the stand-in that Sanic makes for its error handler comes without the head of a request.
-            if rest.get("head"):
-                raise
-            super().__init__(b"*", **rest)
+from entrypoints.http.head import malformed
+from entrypoints.http.response_head import response_head
 
 
 class Refusals(ErrorHandler):
@@ -54,6 +39,18 @@ class Refusals(ErrorHandler):
         self._exchanges.journal.record(exchange.fact(request.method))
         return response
 
+    def bare(self, refusal: HttpRefusal, path: str = "") -> bytes:
+        """The whole answer to what could not become a request, ending its connection."""
+        exchange = self._exchanges.begin(None, "(none)", self._manners_of(path.lstrip("/").partition("/")[0]))
+        response = self._exchanges.refuse(exchange, refusal)
+        self._exchanges.journal.record(exchange.fact("NONE"))
+        body = response.body or b""
+        return response_head(response, f"content-length: {len(body)}\r\n", keep_alive=False) + body
+
+    def report(self, error: Exception) -> None:
+        """Have a defect logged that was met outside of any request."""
+        self._exchanges.journal.record(Unexpected("(none)", error))
+
     def _begin(self, request: Request) -> Exchange:
         manners = self._manners_of(request.path.lstrip("/").partition("/")[0])
         return self._exchanges.begin(request, "(none)", manners)
@@ -72,10 +69,8 @@ def _refusal(request: Request, exception: BaseException) -> SluiceError:
                 code="method_not_supported",
                 headers={name: str(value) for name, value in exception.headers.items()},
             )
-        case PayloadTooLarge():
-            return HttpRefusal("The body of your request is too large.", status=413, code="payload_too_large")
         case SanicException(status_code=status) if 400 <= status < 500:
-            return HttpRefusal("The request is malformed.", status=status, code="bad_request")
+            return malformed("it is none that can be answered")
         case SanicException(status_code=503):
             # Sanic's response timeout: nothing was answered in time.
             return HttpRefusal("The request took too long.", status=503, code="timeout")

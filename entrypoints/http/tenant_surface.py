@@ -34,7 +34,7 @@ class TenantSurface:
 
     async def create(self, request: Request, exchange: Exchange, scope: str) -> HTTPResponse | None:
         caller = await self._caller(request, exchange, scope)
-        draft = read_draft(request)
+        draft = await read_draft(request)
         given = draft.peek("conversation_id")
         conversation = given if isinstance(given, str) and is_id(given) else None
         run_id = self.answering.runs.announce(caller, "chatcmpl", conversation)

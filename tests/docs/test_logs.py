@@ -39,6 +39,7 @@ FACTS: tuple[Fact, ...] = (
     facts.LimitsShared("acme"),
     facts.SettlementFailed("job-1", "acme", 10),
     facts.RecordFailed("job-1", "acme"),
+    facts.SecretsUnreadable("acme", "damaged"),
     facts.Unexpected("run", ValueError(), "req-1"),
     facts.Administered("olga", "tenant.change", "acme", "staff:ann", ("/policy",), "req-1"),
 )

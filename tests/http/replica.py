@@ -101,11 +101,16 @@ def providers(provider: ProviderProcess) -> tuple[ProviderSpec, ...]:
 
 @asynccontextmanager
 async def running(
-    provider: ProviderProcess, *, prepare: Callable[[Container], None] = lambda _: None, **settings: Any
+    provider: ProviderProcess,
+    *,
+    prepare: Callable[[Container], None] = lambda _: None,
+    send_buffer: int | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Replica]:
     """A replica with these settings, until the end of the block; what it is still doing then is broken off.
 
-    ``prepare`` may change the container before anything is made of it.
+    ``prepare`` may change the container before anything is made of it. ``send_buffer`` is how many bytes the kernel
+    should keep for a client that does not read.
     """
     given = Settings.model_validate({"jwt_secret": SECRET, "drain_seconds": 0.0, **settings})
     container = build(given, own_providers=providers(provider))
@@ -117,7 +122,10 @@ async def running(
     app.state.server_info.append(ApplicationServerInfo(settings={"version": HTTP.VERSION_1}))
     # Sanic takes port 0 for its own 8000.
     listener = socket.create_server(("127.0.0.1", 0))
-    server: Any = await app.create_server(sock=listener)
+    if send_buffer is not None:
+        # The sockets that it accepts have it from the one that listens.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+    server: Any = await app.create_server(sock=listener, protocol=app.ctx.protocol)
     port: int = listener.getsockname()[1]
     admin = f"http://127.0.0.1:{admin_listener.getsockname()[1]}"
     try:

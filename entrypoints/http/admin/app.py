@@ -5,18 +5,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sanic import HTTPResponse, Request, Sanic
+from sanic import HTTPResponse, Request
 
 from domain.ports import TokenVerifier
 from entrypoints.http import ops
 from entrypoints.http.admin.routes import MANNERS, Route, endpoint
-from entrypoints.http.app import App, add_ops
+from entrypoints.http.app import App, add_ops, bare_app
+from entrypoints.http.bounds import Bounds
 from entrypoints.http.exchange import Exchanges
 from entrypoints.http.ops import Ops
-from entrypoints.http.refusals import AnswerableRequest, Refusals
+from entrypoints.http.refusals import Refusals
+from entrypoints.http.shedding import Load
 
-#: The largest document that anybody writes, in bytes, with room to spare.
-_BODY_BYTES = 1024 * 1024
+#: The largest document that anybody writes has room to spare in a megabyte.
+_BOUNDS = Bounds(
+    body_bytes=1024 * 1024, body_seconds=10, idle_seconds=15, send_seconds=30, response_seconds=30, connections=256
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +35,9 @@ class AdminServices:
 
 def create_admin_app(services: AdminServices, name: str) -> App:
     """A Sanic application that is ready to be opened or tested."""
-    app: App = Sanic(
-        name,
-        configure_logging=False,
-        request_class=AnswerableRequest,
-        error_handler=Refusals(services.exchanges, lambda scope: MANNERS if scope == "admin" else ops.MANNERS),
-    )
-    app.config.update(
-        REQUEST_MAX_SIZE=_BODY_BYTES, REQUEST_TIMEOUT=10, RESPONSE_TIMEOUT=30, KEEP_ALIVE_TIMEOUT=15,
-        GRACEFUL_SHUTDOWN_TIMEOUT=1.0, ACCESS_LOG=False, MOTD=False, AUTO_EXTEND=False, OAS=False,
-    )  # fmt: skip
+    refusals = Refusals(services.exchanges, lambda scope: MANNERS if scope == "admin" else ops.MANNERS)
+    app = bare_app(name, _BOUNDS, refusals, Load())
+    app.config.GRACEFUL_SHUTDOWN_TIMEOUT = 1.0
     for route in services.routes:
         app.add_route(
             _handler(route, services),
@@ -60,7 +57,7 @@ def open_with(app: App, admin: App, listener: socket.socket) -> None:
     opened: list[Any] = []
 
     async def open_it(_: App) -> None:
-        server: Any = await admin.create_server(sock=listener, return_asyncio_server=True)
+        server: Any = await admin.create_server(sock=listener, protocol=admin.ctx.protocol, return_asyncio_server=True)
         await server.startup()
         await server.before_start()
         await server.after_start()

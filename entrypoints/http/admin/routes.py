@@ -16,7 +16,7 @@ from domain.ids import is_id
 from domain.ports import TokenVerifier
 from domain.tokens import MAX_TOKENS
 from entrypoints.http.auth import authentication
-from entrypoints.http.draft import require_json
+from entrypoints.http.draft import receive, require_json
 from entrypoints.http.errors import Dialect, HttpRefusal, Manners
 from entrypoints.http.exchange import Exchange, json_response
 from entrypoints.http.parsing import read_json
@@ -148,6 +148,7 @@ def endpoint(route: Route, verifier: TokenVerifier, parts: Mapping[str, str]) ->
         tenant = decoded.get("tenant_id")
         require_access(principal, route.access, tenant)
         exchange.tenant = tenant if is_id(tenant) else None
+        await receive(request)
         return await route.handler(Ask(request, exchange, Operator(principal.user, exchange.request_id), decoded))
 
     return answer

@@ -23,6 +23,7 @@ from domain.facts import (
     RecordFailed,
     RequestServed,
     RunEnded,
+    SecretsUnreadable,
     SettlementFailed,
     Unexpected,
 )
@@ -158,6 +159,7 @@ def test_the_access_line_has_the_same_fields_whatever_is_known(objects: Callable
         ),
         (SettlementFailed("job-1", "acme", 7), "ERROR", "Settlement failed, the hold will lapse"),
         (RecordFailed("job-1", "acme"), "ERROR", "The end of a run was not recorded"),
+        (SecretsUnreadable("acme", "damaged"), "ERROR", "A tenant's secrets cannot be opened"),
         (Unexpected("pump", failure()), "ERROR", "Unexpected error"),
     ],
 )

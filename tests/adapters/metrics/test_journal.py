@@ -39,6 +39,7 @@ def counted(*told: facts.Fact, tenants: bool = False) -> dict[str, Any]:
         (facts.LimitsLocal("acme"), "limits_local_total", ()),
         (facts.SettlementFailed("job-1", "acme", 10), "settlements_failed_total", ()),
         (facts.RecordFailed("job-1", "acme"), "records_failed_total", ()),
+        (facts.SecretsUnreadable("acme", "damaged"), "secrets_unreadable_total", ("damaged",)),
         (facts.Unexpected("housekeeping", ValueError()), "defects_total", ("housekeeping",)),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str | tuple) else "",
