@@ -110,6 +110,9 @@ def _wrong_provider(name: str, table: Table) -> Iterator[str]:
     elif isinstance(address, str) and set(_PLACEHOLDER.findall(address)) != _texts(table.get("variables")):
         yield "variables: must name the placeholders of base_url"
     quirks = table.get("quirks")
+    prefill = quirks.get("prefill") if isinstance(quirks, dict) else None
+    for key in sorted(prefill.keys() - {"message", "body"}) if isinstance(prefill, dict) else ():
+        yield f"quirks.prefill.{key}: there is no such field"
     reasons = quirks.get("finish_reasons") if isinstance(quirks, dict) else None
     for theirs, ours in reasons.items() if isinstance(reasons, dict) else ():
         if ours not in FINISH_REASONS:

@@ -45,10 +45,11 @@ def build(settings: Settings, *, own_providers: Sequence[ProviderSpec] = ()) -> 
     Raises:
         CompositionError: a catalogue file or a URL is wrong.
     """
+    registry, catalogue = _read_files(settings, own_providers)
     container = Container(
         settings=providers.Object(settings),
-        registry=providers.Object(_registry(settings, own_providers)),
-        catalogue=providers.Object(_catalogue(settings)),
+        registry=providers.Object(registry),
+        catalogue=providers.Object(catalogue),
         run_limits=providers.Object(_run_limits(settings)),
         deadlines=providers.Object(
             Deadlines(settings.connect_seconds, settings.first_byte_seconds, settings.idle_seconds)
@@ -106,6 +107,7 @@ def _add_stores(container: Container, settings: Settings) -> None:
         journal=container.journal,
         default_limits=limits,
         lifetimes=lifetimes,
+        watch=container.redis_watch if settings.metrics != "off" else providers.Object(None),
         vault=container.vault,
     )
     try:
@@ -141,6 +143,23 @@ def _add_outbox(container: Container, settings: Settings) -> None:
         raise CompositionError(f"SLUICE_OUTBOX: cannot be written to ({error.strerror})") from None
     container.outbox.override(outbox)
     container.closers.add_args(outbox.provided.aclose)
+
+
+def _read_files(settings: Settings, own: Sequence[ProviderSpec]) -> tuple[ProviderRegistry, Catalogue]:
+    """Providers and models; what is wrong with either file is told together."""
+    problems: list[str] = []
+    registry, catalogue = ProviderRegistry({}), Catalogue(())
+    try:
+        registry = _registry(settings, own)
+    except CompositionError as error:
+        problems.append(str(error))
+    try:
+        catalogue = _catalogue(settings)
+    except CompositionError as error:
+        problems.append(str(error))
+    if problems:
+        raise CompositionError("\n".join(problems))
+    return registry, catalogue
 
 
 def _registry(settings: Settings, own: Sequence[ProviderSpec]) -> ProviderRegistry:

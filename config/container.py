@@ -20,12 +20,15 @@ from adapters.metrics.journal import CountingJournal
 from adapters.metrics.lag import LoopLag
 from adapters.metrics.levels import Levels
 from adapters.metrics.names import ModelNames
+from adapters.metrics.stores import RedisWatch
+from adapters.metrics.targets import Targets
 from adapters.openai.provider import Deadlines, OpenAIProvider
 from adapters.openai.transport import PooledTransport
 from adapters.tokenizer.tokenizer import TiktokenTokenizer
 from adapters.vault import Vault
 from config.settings import Settings
 from domain.administration.balances import BalanceAdministration
+from domain.administration.keys import KeyAdministration
 from domain.administration.runs import RunAdministration
 from domain.administration.tenants import TenantAdministration
 from domain.completions.admission import Admission
@@ -102,7 +105,7 @@ class Container(containers.DeclarativeContainer):
     admission = providers.Singleton(Admission, router=router, tokenizer=tokenizer, limiter=limiter, ledger=ledger)
     health = providers.Singleton(Health, monotonic, journal, draw, berths=berths)
     attempts = providers.Singleton(
-        Attempts, provider, health, journal, draw, first_token=settings.provided.first_token_seconds
+        Attempts, provider, tokenizer, health, journal, draw, first_token=settings.provided.first_token_seconds
     )
     production = providers.Singleton(
         Production,
@@ -137,9 +140,12 @@ class Container(containers.DeclarativeContainer):
     balance_administration = providers.Singleton(
         BalanceAdministration, tenants=tenant_administration, ledger=ledger, journal=journal
     )
+    key_administration = providers.Singleton(KeyAdministration, keys=api_keys, journal=journal)
     run_administration = providers.Singleton(RunAdministration, runs=runs, store=run_store, journal=journal)
     levels = providers.Singleton(Levels, providers.Callable(version, "sluice"), runs.provided.occupation)
-    exposition = providers.Singleton(Exposition, families.provided.tables, levels)
+    targets = providers.Singleton(Targets, health)
+    exposition = providers.Singleton(Exposition, families.provided.tables, levels, targets)
+    redis_watch = providers.Singleton(RedisWatch, families)
     loop_lag = providers.Singleton(LoopLag, families.provided.loop_lag)
     #: What must answer for this replica to be ready, and what is closed when it ends, in this order.
     checks = providers.List()

@@ -6,7 +6,7 @@ from dependency_injector import containers, providers
 
 from adapters.memory.share import LocalShare
 from adapters.redis.apikeys import RedisApiKeyStore
-from adapters.redis.connection import RedisConnection
+from adapters.redis.connection import RedisConnection, Watch
 from adapters.redis.dependency import RedisDependency
 from adapters.redis.doorbell import RedisDoorbell
 from adapters.redis.ledger import RedisLedger
@@ -31,7 +31,8 @@ class InRedis(containers.DeclarativeContainer):
     default_limits = providers.Dependency(instance_of=Limits)
     lifetimes = providers.Dependency(instance_of=Lifetimes)
 
-    connection = providers.Singleton(RedisConnection, url, timeout=seconds, deadline=seconds)
+    watch: providers.Dependency[Watch | None] = providers.Dependency()
+    connection = providers.Singleton(RedisConnection, url, timeout=seconds, deadline=seconds, watch=watch)
     dependency = providers.Singleton(RedisDependency, connection)
     tenants = providers.Singleton(
         RedisTenantStore,

@@ -66,8 +66,9 @@ class Settings(BaseModel):
     header_count: int = Field(default=100, ge=10)
     head_bytes: int = Field(default=16 * 1024, ge=1024)
     head_seconds: float = Field(default=10.0, gt=0)
-    metrics: Literal["public", "off"] = "public"
+    metrics: Literal["public", "admin", "off"] = "public"
     metrics_tenants: bool = False
+    docs: bool = True
     body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     anonymous_body_bytes: int = Field(default=1024 * 1024, ge=1024)
     body_seconds: float = Field(default=60.0, gt=0)
@@ -138,6 +139,8 @@ class Settings(BaseModel):
             raise ValueError("SLUICE_JWT_CLIENT_ID: belongs together with SLUICE_JWT_CLIENT_SECRET")
         if self.jwt_client_id is not None and self.jwt_issuer is None:
             raise ValueError("SLUICE_JWT_ISSUER: is required with SLUICE_JWT_CLIENT_ID")
+        if self.metrics == "admin" and self.admin_port is None:
+            raise ValueError("SLUICE_ADMIN_PORT: is required with SLUICE_METRICS=admin")
         if self.secret_keys is not None and self.secret_keys_file is not None:
             raise ValueError("SLUICE_SECRET_KEYS: cannot be set together with SLUICE_SECRET_KEYS_FILE")
         longest = max(self.log_kept_seconds, self.queue_seconds, self.total_seconds, self.lease_seconds)

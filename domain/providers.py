@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
-from typing import Literal
+from typing import Any, Literal
 
 from domain.chat import ChatRequest
 from domain.errors import InvalidRequest, ModelNotSupported, NoApiKey, TenantMisconfigured
@@ -14,11 +14,21 @@ from domain.tenants import Caller, Tenant
 
 
 @dataclass(frozen=True, slots=True)
+class Prefill:
+    """How a provider is asked to go on with an assistant's message that stands last: fields of that message, and of the
+    body."""
+
+    message: Mapping[str, Any] = field(default_factory=dict)
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Quirks:
     """Where a provider's dialect of the API deviates from OpenAI's.
 
     ``rename`` maps a body field to the provider's name for it; ``drop`` lists fields that it refuses;
-    ``stream_usage`` says whether usage in a stream must be asked for or comes by itself.
+    ``stream_usage`` says whether usage in a stream must be asked for or comes by itself. ``prefill`` is how it goes on
+    with the beginning of its answer, None where it does not.
     """
 
     rename: Mapping[str, str] = field(default_factory=dict)
@@ -26,6 +36,7 @@ class Quirks:
     developer_role: str | None = None
     stream_usage: Literal["ask", "given"] = "ask"
     finish_reasons: Mapping[str, str] = field(default_factory=dict)
+    prefill: Prefill | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,16 +40,17 @@ class GatewayProcess:
         *,
         command: str = "serve",
         nursery: Nursery | None = None,
+        port: int | None = None,
         deadline: float = 20.0,
     ) -> "GatewayProcess":
-        """Serve, or only work, on a free loopback port, with these ``SLUICE_*`` variables and none of ours.
+        """Serve, or only work, on ``port`` or any free one, with these ``SLUICE_*`` variables and none of ours.
 
         With a ``nursery`` it is a fork, which spares it half a second of loading and nothing else.
 
         Raises:
             GatewayNotStarted: it did not come up; nothing is left running.
         """
-        port = free_port()
+        port = port or free_port()
         variables = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
         variables |= {"SLUICE_PORT": str(port), **(environment or {})}
         process: subprocess.Popen[bytes] | Fork

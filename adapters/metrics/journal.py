@@ -1,6 +1,7 @@
 """The domain's journal, as numbers. What is counted is what a fact says; nothing is measured here."""
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 from adapters.metrics.families import Families
 from adapters.metrics.names import ModelNames
@@ -27,6 +28,18 @@ from domain.facts import (
 
 #: A method is whatever a client sends.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+#: What happens seldom, if at all.
+_Rare: TypeAlias = (
+    TargetChanged
+    | Administered
+    | RunRequeued
+    | LeaseLost
+    | LimitsLocal
+    | LimitsShared
+    | SettlementFailed
+    | RecordFailed
+    | SecretsUnreadable
+)
 
 
 class CountingJournal:
@@ -50,22 +63,17 @@ class CountingJournal:
                 self._families.resumed.add(())
             case Unexpected(where=where):
                 self._families.defects.add((where,))
-            case Administered() | ProviderAsked() | TargetChanged():
-                pass  # told in full by the log; what callers got of it, the runs tell
+            case ProviderAsked():
+                self._asked(fact)
             case _:
-                self._troubled(fact)
+                self._rare(fact)
 
-    def _troubled(
-        self,
-        fact: RunRequeued
-        | LeaseLost
-        | LimitsLocal
-        | LimitsShared
-        | SettlementFailed
-        | RecordFailed
-        | SecretsUnreadable,
-    ) -> None:
+    def _rare(self, fact: _Rare) -> None:
         match fact:
+            case TargetChanged(provider=provider, state=state):
+                self._families.target_changes.add((provider, state))
+            case Administered(action=action):
+                self._families.administered.add((action,))
             case RunRequeued(why=why):
                 self._families.requeued.add((why,))
             case LeaseLost():
@@ -119,6 +127,16 @@ class CountingJournal:
             self._families.cached.add(row, cached)
         if reasoning:
             self._families.reasoning.add(row, reasoning)
+
+    def _asked(self, fact: ProviderAsked) -> None:
+        families = self._families
+        target = fact.provider, self._names.of(fact.provider, fact.model)
+        families.provider_requests.add((*target, fact.error_code or "ok"))
+        families.provider_seconds.observe(target, fact.seconds)
+        if fact.asked > 1:
+            families.provider_retries.add(target)
+        if fact.continued is not None:
+            families.continuations.add((fact.continued,))
 
     def _joined(self, fact: RunJoined) -> None:
         self._families.joined.add((fact.how,))

@@ -4,15 +4,13 @@ import asyncio
 
 from adapters.metrics.tables import Spread
 
-#: Seconds between two looks.
-_EVERY = 0.25
-
 
 class LoopLag:
-    """Measures from ``start`` to ``aclose``."""
+    """Measures from ``start`` to ``aclose``, once in so many seconds."""
 
-    def __init__(self, spread: Spread) -> None:
+    def __init__(self, spread: Spread, *, every: float = 0.25) -> None:
         self._spread = spread
+        self._every = every
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -26,6 +24,6 @@ class LoopLag:
     async def _measure(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + _EVERY
-            await asyncio.sleep(_EVERY)
+            due = loop.time() + self._every
+            await asyncio.sleep(self._every)
             self._spread.observe((), max(loop.time() - due, 0.0))

@@ -50,6 +50,10 @@ class Spread:
     bounds: tuple[float, ...] = ()
     rows: dict[Row, list[float]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not self.labels:
+            self._cells(())
+
     def observe(self, row: Row, value: float) -> None:
         cells = self.rows.get(row) or self._cells(row)
         cells[bisect_left(self.bounds, value)] += 1
@@ -74,6 +78,10 @@ class Level:
     def at(self, value: float, *row: str) -> Self:
         """The level as it stands, for one row."""
         return replace(self, rows={row: value})
+
+    def with_rows(self, rows: Mapping[Row, float]) -> Self:
+        """The level as it stands."""
+        return replace(self, rows=dict(rows))
 
 
 #: Reads levels as they are now.

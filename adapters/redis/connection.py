@@ -4,8 +4,9 @@ Nothing is repeated here. A command without a reply may have been executed, so r
 what that does.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from time import perf_counter
+from typing import Any, Protocol, TypeAlias
 
 from hiredis import ReplyError
 
@@ -18,6 +19,9 @@ from adapters.redis.scripts import Script
 from adapters.redis.server import Server
 from domain.errors import StoreUnavailable
 
+#: What was asked, a command or a script; for how many seconds; whether it was answered.
+Watch: TypeAlias = Callable[[str, float, bool], None]
+
 #: How many keys a server looks at in one step of a scan; a few hundred microseconds of its time.
 _SCANNED = 1_000
 
@@ -26,12 +30,16 @@ class RedisConnection:
     """Commands to Redis: each is answered within ``deadline`` seconds, or StoreUnavailable says that it was not.
 
     There is one connection to each server. ``size`` bounds the commands that it has without a reply; who finds all of
-    that taken waits, within its deadline. ``timeout`` is for making a connection. Belongs to one event loop.
+    that taken waits, within its deadline. ``timeout`` is for making a connection. ``watch`` is told of every answer
+    and of every one that did not come. Belongs to one event loop.
     """
 
-    def __init__(self, url: str, *, size: int = 1_024, timeout: float = 0.25, deadline: float = 0.5) -> None:
+    def __init__(
+        self, url: str, *, size: int = 1_024, timeout: float = 0.25, deadline: float = 0.5, watch: Watch | None = None
+    ) -> None:
         self._way = _way(parse_url(url), size, timeout, deadline)
         self._deadline = deadline
+        self._watch = watch
 
     async def command(self, *words: Word) -> Any:
         """The reply to one command, whose first word after its name is a key.
@@ -39,7 +47,7 @@ class RedisConnection:
         Raises:
             StoreUnavailable: there was none, or it was an error.
         """
-        return _checked(await self._way.ask(str(words[1]), packed(*words)))
+        return _checked(await self._ask(str(words[0]), str(words[1]), packed(*words)))
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Word]) -> Any:
         """The reply of a script, which must have at least one key; all of them in one slot.
@@ -47,10 +55,11 @@ class RedisConnection:
         Raises:
             StoreUnavailable: there was none, or it was an error.
         """
-        reply = await self._way.ask(keys[0], packed("EVALSHA", script.digest, len(keys), *keys, *arguments))
+        name = script.name
+        reply = await self._ask(name, keys[0], packed("EVALSHA", script.digest, len(keys), *keys, *arguments))
         if isinstance(reply, ReplyError) and code_of(reply) == "NOSCRIPT":
             # It did not run: the server is new, or somebody emptied its cache. EVAL makes it known again.
-            reply = await self._way.ask(keys[0], packed("EVAL", script.source, len(keys), *keys, *arguments))
+            reply = await self._ask(name, keys[0], packed("EVAL", script.source, len(keys), *keys, *arguments))
         return _checked(reply)
 
     async def scan(self, pattern: str) -> AsyncGenerator[str, None]:
@@ -70,6 +79,17 @@ class RedisConnection:
 
     async def aclose(self) -> None:
         await self._way.aclose()
+
+    async def _ask(self, name: str, key: str, command: bytes) -> Reply:
+        if self._watch is None:
+            return await self._way.ask(key, command)
+        began, answered = perf_counter(), False
+        try:
+            reply = await self._way.ask(key, command)
+            answered = True
+            return reply
+        finally:
+            self._watch(name, perf_counter() - began, answered)
 
 
 class _Way(Protocol):

@@ -21,6 +21,7 @@ _WITH = re.compile(r"^-- with: (.+)$", re.MULTILINE)
 class Script:
     """A script and the digest by which a server that has seen it knows it."""
 
+    name: str
     source: str
     digest: str
 
@@ -31,7 +32,7 @@ def script(name: str) -> Script:
     # Redis wants the line with the flags, "#!lua", to be the first.
     first, _, rest = _read(name).partition("\n")
     source = "\n".join((first, *_parts(rest), rest))
-    return Script(source, sha1(source.encode(), usedforsecurity=False).hexdigest())
+    return Script(name, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
 def now(clock: Clock | None) -> str:

@@ -28,10 +28,19 @@ class Access(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Who does it, for the audit: a user, or whoever has a shell; and with which request, where it was one."""
+    """Who does it, for the audit: a user, or whoever has a shell; and with which request, where it was one.
+
+    ``everywhere`` is whether they administer the whole gateway.
+    """
 
     name: str
     request_id: str | None = None
+    everywhere: bool = True
+
+
+def operator_of(principal: Principal, request_id: str) -> Operator:
+    """Who asks with a token of these scopes."""
+    return Operator(principal.user, request_id, ADMIN in principal.scopes)
 
 
 def require_access(principal: Principal, access: Access, tenant: TenantId | None = None) -> None:

@@ -62,6 +62,16 @@ def changes(before: JsonObject, after: JsonObject) -> tuple[Change, ...]:
     return tuple(sorted(_changes("", before, after), key=lambda change: change.pointer))
 
 
+def shown_changes(before: JsonObject, after: JsonObject) -> tuple[Change, ...]:
+    """``changes``, with secrets hidden; that one was changed still shows."""
+    return tuple(
+        Change(change.pointer, _hidden(change.before), _hidden(change.after))
+        if change.pointer.split("/")[1] in SECRETS
+        else change
+        for change in changes(before, after)
+    )
+
+
 def pointer(*parts: object) -> str:
     """The JSON pointer of a place."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)

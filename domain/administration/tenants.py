@@ -145,8 +145,13 @@ class TenantAdministration:
         return stored
 
     def _require_sound(self, document: JsonObject, before: JsonObject | None = None) -> None:
-        """Raise InvalidDocument with all that is wrong with it; unknown keys that were there before are others'."""
-        known_before = {flaw.pointer for flaw in self.documents.flaws(before or {}) if flaw.unknown}
+        found = self.flaws(document, before or {})
+        if found:
+            raise InvalidDocument(found)
+
+    def flaws(self, document: JsonObject, before: JsonObject) -> Sequence[Flaw]:
+        """All that is wrong with a document in the place of another; unknown keys that were there are others'."""
+        known_before = {flaw.pointer for flaw in self.documents.flaws(before) if flaw.unknown}
         found = [Flaw(pointer(name), "is read-only") for name in READ_ONLY if name in document]
         found += [
             flaw for flaw in self.documents.flaws(document)
@@ -154,8 +159,7 @@ class TenantAdministration:
         ]  # fmt: skip
         if not found:
             found = [*_without_a_provider(document, self.registry), *_without_a_group(document)]
-        if found:
-            raise InvalidDocument(found)
+        return found
 
     def _tell(self, by: Operator, action: str, tenant_id: TenantId, before: JsonObject, after: JsonObject) -> None:
         changed = tuple(change.pointer for change in changes(before, after))

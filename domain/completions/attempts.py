@@ -7,93 +7,19 @@ Until an answer has said something, a failure is mended here: by another target,
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from domain.chat import Chunk, Completion
+from domain.completions.asking import Asking, Load
 from domain.completions.assembly import speaks, without_role
+from domain.completions.continuing import Diverged, Repetition, Rest, Said, plain_text, prefilled, takes_prefill
 from domain.completions.health import Health
-from domain.errors import ProviderError, ProviderTimeout
+from domain.errors import ProviderError, ProviderTimeout, ProviderTruncated
 from domain.facts import ProviderAsked
-from domain.ports import Call, ChatProvider, Journal
+from domain.ports import ChatProvider, Journal, Tokenizer
 from domain.providers import Target
-from domain.remedies import MOST_ASKED, Pauses, Remedy, may_retry, pause, remedy, retries
-from domain.routing import Draw, Route
-from domain.runs import Answered, Run
-
-
-class Asking:
-    """One run on its way to an answer. ``call`` is what to send, to whichever target; ``until`` its end in loop time.
-
-    ``left`` are the targets that may still be asked, the next one first; ``asked`` is how often any was.
-    """
-
-    def __init__(self, run: Run, route: Route, call: Call) -> None:
-        self.run = run
-        self.route = route
-        self.call = call
-        self.until = asyncio.get_running_loop().time() + call.deadline
-        self.left = list(route.targets)
-        self.asked = 0
-        #: Whether anything was given out, be it only whose turn it is to speak.
-        self.opened = False
-        self.target = route.first
-        self.retries = False
-        #: What the targets that were asked said last, and how often they were.
-        self.failures: dict[str, ProviderError] = {}
-        self._tries: dict[str, int] = {}
-
-    @property
-    def answered(self) -> Answered:
-        """Who answers, as far as is known."""
-        return Answered(self.target.provider.id, self.target.sent_model, self.asked)
-
-    def tries(self, target: Target) -> int:
-        return self._tries.get(target.id, 0)
-
-    def take(self, target: Target) -> Call:
-        """The call for this target, which is asked once more."""
-        self.target = target
-        self.asked += 1
-        self._tries[target.id] = self.tries(target) + 1
-        seconds = max(self.until - asyncio.get_running_loop().time(), 0.0)
-        return replace(self.call, target=target, deadline=seconds)
-
-    def put_back(self, target: Target) -> None:
-        """Let others be asked before this one."""
-        self.drop(target)
-        self.left.append(target)
-
-    def drop(self, target: Target) -> None:
-        """Never ask this one again."""
-        self.left = [other for other in self.left if other.id != target.id]
-
-    def enlarge(self, target: Target) -> None:
-        """From now on, ask only targets for long prompts; none that was asked."""
-        window = target.model.context_window or 0
-        larger = (other for other in self.route.larger if other.model.context_window is None or
-                  other.model.context_window > window)  # fmt: skip
-        self.left = [other for other in larger if not self.tries(other)]
-
-
-@dataclass(slots=True)
-class Load:
-    """What is under way in this process: runs that ask, and retries among them."""
-
-    active: int = 0
-    retrying: int = 0
-
-    def retry(self, asking: Asking) -> bool:
-        """Let a run ask the same target again, from its pause on, unless too many do."""
-        if not may_retry(self.retrying, self.active):
-            return False
-        self.retrying += 1
-        asking.retries = True
-        return True
-
-    def calm(self, asking: Asking) -> None:
-        """Its retry is over, if it made one."""
-        self.retrying -= asking.retries
-        asking.retries = False
+from domain.remedies import MOST_ASKED, Pauses, Remedy, pause, remedy, retries
+from domain.routing import Draw
 
 
 class Attempt:
@@ -107,17 +33,28 @@ class Attempt:
         self.call = asking.take(target)
         self.spoke = False
         self._first_token: float | None = None
+        self._sequel: Rest | Repetition | None = None
+        if asking.said is not None:
+            asking.sequels += 1
+            self._go_on(asking.said)
 
     def hears(self, chunks: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
         """Take note of what it begins with; what of that is to be given out."""
-        if any(map(speaks, chunks)):
+        if not self.spoke and any(map(speaks, chunks)):
             self.spoke = True
             self._first_token = self._visit.answered(first_token=True)
+        if self._sequel is not None:
+            return self._sequel.of(chunks)
         if self._asking.opened:
             # An earlier attempt has opened the answer, and has said nothing in it.
             return tuple(without_role(chunk) for chunk in chunks if speaks(chunk) or chunk.usage is not None)
         self._asking.opened = bool(chunks)
         return chunks
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether what it says is given out as it comes."""
+        return self.spoke and self._sequel is None
 
     def succeeded(self) -> None:
         """The answer is whole."""
@@ -129,10 +66,22 @@ class Attempt:
         self._visit.failed(error)
         self._tell(error)
 
+    def parted(self) -> None:
+        """It says something else than was said."""
+        self._tell(ProviderTruncated(detail="another answer than before"))
+
     def leave(self) -> None:
         """It is over, however it ended."""
         self._attempts.load.calm(self._asking)
         self._visit.leave()
+
+    def _go_on(self, said: Said) -> None:
+        """Ask for the rest of what was said, where the target takes its beginning, else for all of it again."""
+        if takes_prefill(self.target, self.call.body, said.tokens):
+            self.call = prefilled(self.call, said)
+            self._sequel = Rest(said)
+        else:
+            self._sequel = Repetition(said)
 
     def _tell(self, error: ProviderError | None) -> None:
         run, target = self._asking.run, self.target
@@ -148,6 +97,7 @@ class Attempt:
                 first_token_seconds=self._first_token,
                 error_code=error.code if error is not None else None,
                 detail=error.detail if error is not None else "",
+                continued=self._sequel.how if self._sequel is not None else None,
             )
         )
 
@@ -157,6 +107,7 @@ class Attempts:
     """Asks providers. ``first_token`` is how many seconds one may be silent where there is another to ask."""
 
     provider: ChatProvider
+    tokenizer: Tokenizer
     health: Health
     journal: Journal
     draw: Draw
@@ -198,12 +149,14 @@ class Attempts:
                         if self._may_be_late(asking, attempt):
                             yield attempt.hears(await self._opening(batches))
                         async for chunks in batches:
-                            yield chunks if attempt.spoke else attempt.hears(chunks)
+                            yield chunks if attempt.is_heard else attempt.hears(chunks)
                     attempt.succeeded()
                     return
                 except ProviderError as error:
                     attempt.failed(error)
-                    self._mend(asking, attempt, error)
+                    await self._mend_stream(asking, attempt, error)
+                except Diverged:
+                    self._part(asking, attempt)
                 finally:
                     attempt.leave()
 
@@ -250,12 +203,10 @@ class Attempts:
         """Choose who may still be asked after a failure.
 
         Raises:
-            ProviderError: the same, where nobody may, or it has said something.
+            ProviderError: the same, where nobody may.
         """
         target = attempt.target
         asking.failures[target.id] = error
-        if attempt.spoke:
-            raise error
         match remedy(error, reroute_filtered=asking.route.reroute_filtered):
             case Remedy.TELL:
                 raise error
@@ -267,6 +218,39 @@ class Attempts:
                 asking.drop(target)
         if not asking.left or asking.asked >= MOST_ASKED:
             raise error
+
+    # --- going on -------------------------------------------------------------------------------------------------
+
+    async def _mend_stream(self, asking: Asking, attempt: Attempt, error: ProviderError) -> None:
+        """Choose who may begin the answer, or go on with it where part of it was given out.
+
+        Raises:
+            ProviderError: the same, or why the answer broke off, where nobody may.
+        """
+        if asking.heard.is_empty:
+            self._mend(asking, attempt, error)
+            return
+        asking.failures[attempt.target.id] = error
+        if attempt.spoke or asking.said is None:
+            asking.broke_off = error
+        remedied, text = remedy(error), plain_text(asking.call.body, asking.heard)
+        if text is None or (remedied is Remedy.TELL and attempt.spoke):
+            raise asking.broke_off
+        said = Said(text, await self.tokenizer.count(attempt.target.model.tokenizer, (text,)))
+        again = remedied is Remedy.AGAIN and asking.tries(attempt.target) <= retries(error)
+        if not asking.goes_on(said, attempt.target, again=again):
+            raise asking.broke_off
+
+    def _part(self, asking: Asking, attempt: Attempt) -> None:
+        """Ask whoever says something else no more.
+
+        Raises:
+            ProviderError: why the answer broke off, where nobody is left.
+        """
+        attempt.parted()
+        asking.drop(attempt.target)
+        if not asking.may_go_on():
+            raise asking.broke_off
 
     # --- the first token ------------------------------------------------------------------------------------------
 

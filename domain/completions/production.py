@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 from domain import limits, tokens
 from domain.chat import ChatRequest, Completion, JsonObject, Usage
+from domain.completions.asking import Asking
 from domain.completions.assembly import chunk_of, is_cacheable
-from domain.completions.attempts import Asking, Attempts
+from domain.completions.attempts import Attempts
 from domain.completions.execution import Execution, Handover, Job, Progress, Stop
 from domain.completions.patience import insist, undisturbed
 from domain.completions.tail import Tail
@@ -144,7 +145,7 @@ class Production:
             execution.asked()
 
     async def _answer(self, execution: Execution) -> None:
-        asking = self._asking(execution.job)
+        asking = self._asking(execution)
         try:
             if execution.job.run.live:
                 await self._relay(execution, asking)
@@ -171,7 +172,8 @@ class Production:
                 if entries:
                     await execution.writer.write(entries)
 
-    def _asking(self, job: Job) -> Asking:
+    def _asking(self, execution: Execution) -> Asking:
+        job = execution.job
         if job.work is None or job.route is None:
             raise InternalError
         call = Call(
@@ -181,7 +183,7 @@ class Production:
             deadline=self.limits.total_seconds,
             extras=job.run.extras,
         )
-        return Asking(job.run, job.route, call)
+        return Asking(job.run, job.route, call, execution.progress.assembly)
 
     # --- concluding -------------------------------------------------------------------------------------------
 

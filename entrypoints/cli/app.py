@@ -4,7 +4,20 @@ from collections.abc import Sequence
 
 import typer
 
-from entrypoints.cli import ledger, secrets, serving
+from entrypoints.cli import (
+    balances,
+    check,
+    imports,
+    keys,
+    ledger,
+    ping,
+    providers,
+    runs,
+    secrets,
+    serving,
+    tenants,
+    tokens,
+)
 
 _ABOUT = """A gateway for OpenAI-compatible chat completions.
 
@@ -14,8 +27,20 @@ Configured by SLUICE_* variables, or a TOML file named by SLUICE_CONFIG."""
 app = typer.Typer(name="sluice", help=_ABOUT, no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(serving.serve)
 app.command()(serving.worker)
-app.add_typer(ledger.commands, name="ledger")
-app.add_typer(secrets.commands, name="secrets")
+app.command()(check.check)
+app.command()(balances.balance)
+app.command()(providers.providers)
+app.command()(ping.ping)
+for name, group in (
+    ("tenant", tenants.commands),
+    ("key", keys.commands),
+    ("token", tokens.commands),
+    ("ledger", ledger.commands),
+    ("secrets", secrets.commands),
+    ("runs", runs.commands),
+    ("import", imports.commands),
+):
+    app.add_typer(group, name=name)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

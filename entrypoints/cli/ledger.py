@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from domain.facts import Administered
 from domain.ledger import Account, Entry
 from entrypoints.cli.arguments import NUMBERS, AsJson, GroupName, TenantName, UserName, an_id, some, tokens
 from entrypoints.cli.exits import Exit
 from entrypoints.cli.telling import progress, say, say_json
-from entrypoints.cli.working import at_the_stores
+from entrypoints.cli.working import at_the_stores, whoever
 
 if TYPE_CHECKING:
     from config.container import Container
@@ -88,8 +89,10 @@ def grant(
     """Add tokens to a balance."""
 
     async def work(container: "Container") -> None:
-        account = Account(tenant, group, user)
-        _say_available(account, await container.ledger().grant(account, _named(operation), amount), as_json=as_json)
+        account, named = Account(tenant, group, user), _named(operation)
+        available = await container.ledger().grant(account, named, amount)
+        _record(container, "balance.grant", account, named)
+        _say_available(account, available, as_json=as_json)
 
     at_the_stores(work)
 
@@ -106,8 +109,10 @@ def adjust(
     """Set a balance."""
 
     async def work(container: "Container") -> None:
-        account = Account(tenant, group, user)
-        _say_available(account, await container.ledger().adjust(account, _named(operation), balance), as_json=as_json)
+        account, named = Account(tenant, group, user), _named(operation)
+        available = await container.ledger().adjust(account, named, balance)
+        _record(container, "balance.adjust", account, named)
+        _say_available(account, available, as_json=as_json)
 
     at_the_stores(work)
 
@@ -117,6 +122,13 @@ def _line(entry: Entry) -> str:
     return (
         f"{at}Z  {entry.kind.value:<8}  {entry.amount:>12}  balance {entry.balance:>12}  held {entry.held:>12}  "
         f"{entry.operation}"
+    )
+
+
+def _record(container: "Container", action: str, account: Account, operation: str) -> None:
+    subject = f"{account.group}:{account.user}"
+    container.journal().record(
+        Administered(whoever().name, action, account.tenant, subject, (f"operation:{operation}",))
     )
 
 

@@ -14,12 +14,26 @@ from entrypoints.cli.telling import complain
 
 if TYPE_CHECKING:
     from config.container import Container
+    from domain.administration.access import Operator
 
 
 def fail(problems: str, status: Exit) -> NoReturn:
     """End the command: its problems, a line each, and its status."""
     complain(problems)
     raise typer.Exit(status)
+
+
+def whoever() -> "Operator":
+    """Whoever has this shell, for the audit."""
+    import getpass
+
+    from domain.administration.access import Operator
+
+    try:
+        return Operator(f"shell:{getpass.getuser()}")
+    except (KeyError, OSError):
+        # In a container, a user may be a number and no name.
+        return Operator(f"shell:{os.getuid()}")
 
 
 def settings_given() -> Settings:
@@ -35,8 +49,10 @@ def at_the_stores(work: Callable[["Container"], Awaitable[Exit | None]]) -> NoRe
     settings = settings_given()
     if settings.redis_url is None:
         fail(f"{PREFIX}REDIS_URL: is required, a store in this process would end with it", Exit.MISCONFIGURED)
-    from config.composition import CompositionError, build
+    from config.composition import CompositionError, build, start_logging
 
+    # What is changed is told here, as a gateway would tell it.
+    start_logging(settings)
     try:
         # The outbox is the serving processes' own.
         container = build(settings.model_copy(update={"outbox": None}))

@@ -14,8 +14,9 @@ from domain.completions.runs import CompletionRuns
 from domain.providers import ProviderRegistry
 from entrypoints.http import group_surface, ops, provider_surface, tenant_surface
 from entrypoints.http.bounds import Bounds
+from entrypoints.http.description.pages import Description
 from entrypoints.http.errors import Manners
-from entrypoints.http.exchange import Exchanges
+from entrypoints.http.exchange import Endpoint, Exchanges
 from entrypoints.http.group_surface import GroupSurface
 from entrypoints.http.ops import Ops
 from entrypoints.http.protocol import FrontDoor
@@ -54,6 +55,7 @@ class Services:
     runs: CompletionRuns
     registry: ProviderRegistry
     exchanges: Exchanges
+    description: Description | None = None
     load: Load = field(default_factory=Load)
     start: tuple[Hook, ...] = ()
     stop: tuple[Hook, ...] = ()
@@ -65,7 +67,8 @@ def create_app(services: Services, settings: HttpSettings, name: str = "sluice")
     app = bare_app(name, settings.bounds, refusals, services.load)
     if settings.surfaces:
         _add_surfaces(app, services)
-    add_ops(app, services.ops, services.exchanges)
+    described = services.description.endpoints() if services.description is not None else {}
+    add_plain(app, {**services.ops.endpoints(), **described}, services.exchanges)
     _add_lifecycle(app, services, settings)
     return app
 
@@ -150,17 +153,14 @@ def _shown(path: str) -> str:
     return re.sub(r"<(\w+):\w+>", r"{\1}", path)
 
 
-def add_ops(app: App, own: Ops, exchanges: Exchanges) -> None:
-    """Let the application tell how it is."""
-    endpoints = {"/healthz": own.health, "/readyz": own.ready}
-    if own.tell is not None:
-        endpoints["/metrics"] = own.metrics
+def add_plain(app: App, endpoints: Mapping[str, Endpoint], exchanges: Exchanges) -> None:
+    """Let the application answer on paths that belong to no surface: how it is, what it can do."""
     for path, endpoint in endpoints.items():
 
-        async def handle(request: Request, path: str = path, endpoint: Any = endpoint) -> HTTPResponse | None:
+        async def handle(request: Request, path: str = path, endpoint: Endpoint = endpoint) -> HTTPResponse | None:
             return await exchanges.run(request, path, ops.MANNERS, endpoint)
 
-        app.add_route(handle, path, methods=["GET"], name=path.strip("/"))
+        app.add_route(handle, path, methods=["GET"], name=re.sub(r"\W", "_", path.strip("/")))
 
 
 # --- start and drain ----------------------------------------------------------------------------------------------

@@ -2,20 +2,24 @@
 
 import socket
 from collections.abc import Awaitable, Callable
+from importlib.metadata import version
 
 from config.container import Container
 from config.settings import Settings
+from domain.chat import JsonObject
 from domain.errors import Unfit
 from domain.models import DEFAULT_VOCABULARY
 from entrypoints.http.admin.app import AdminServices, create_admin_app, open_with
 from entrypoints.http.admin.balances import Balances
 from entrypoints.http.admin.catalogue import CatalogueOf
+from entrypoints.http.admin.keys import Keys
 from entrypoints.http.admin.routes import Route
 from entrypoints.http.admin.runs import Runs
 from entrypoints.http.admin.tenants import Tenants
 from entrypoints.http.answering import Answering
 from entrypoints.http.app import App, HttpSettings, Services, create_app
 from entrypoints.http.bounds import Bounds
+from entrypoints.http.description.pages import Description
 from entrypoints.http.exchange import Exchanges
 from entrypoints.http.group_surface import GroupSurface
 from entrypoints.http.head import HeadBounds
@@ -68,10 +72,11 @@ def assemble(
         group=GroupSurface(*parts),
         tenant=TenantSurface(*parts),
         provider=ProviderSurface(*parts),
-        ops=Ops(dependencies, container.exposition().tell if measured else None),
+        ops=Ops(dependencies, container.exposition().tell if measured else None, settings.metrics == "public"),
         runs=runs,
         registry=planner.registry,
         exchanges=exchanges,
+        description=Description(_described) if surfaces and settings.docs else None,
         load=load,
         start=(*((before,) if before is not None else ()), require_fit, load_vocabulary, *watching, runs.work),
         stop=(load.stop, *container.closers()),
@@ -94,6 +99,7 @@ def admin_routes(container: Container) -> tuple[Route, ...]:
     return (
         *Tenants(container.tenant_administration()).routes(),
         *Balances(container.balance_administration()).routes(),
+        *Keys(container.key_administration()).routes(),
         *Runs(container.run_administration()).routes(),
         *CatalogueOf(container.planner()).routes(),
     )
@@ -112,3 +118,10 @@ def _bounds(settings: Settings) -> Bounds:
         # As long as what is answered may take, and a minute to read the rest of it.
         response_seconds=settings.total_seconds + settings.queue_seconds + 60,
     )
+
+
+def _described() -> JsonObject:
+    # Most replicas are never asked, and need not wait for its models.
+    from entrypoints.http.description.completions import describe
+
+    return describe(version("sluice"))

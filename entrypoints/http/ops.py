@@ -1,7 +1,7 @@
 """Liveness and readiness, for whoever restarts replicas and routes to them; numbers, for whoever watches them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -10,7 +10,7 @@ from sanic import HTTPResponse, Request
 
 from domain.ports import Dependency
 from entrypoints.http.errors import Dialect, Manners
-from entrypoints.http.exchange import JSON, Exchange
+from entrypoints.http.exchange import JSON, Endpoint, Exchange
 
 MANNERS = Manners(Dialect.OPENAI)
 
@@ -22,13 +22,21 @@ TellMetrics: TypeAlias = Callable[[str], Awaitable[tuple[bytes, str]]]
 class Ops:
     """``/healthz`` says that the process answers; ``/readyz`` that what it depends on does, too; ``/metrics`` the rest.
 
-    ``check_seconds`` bounds each dependency's answer. Without ``tell`` there are no metrics.
+    ``check_seconds`` bounds each dependency's answer. Without ``tell`` there are no metrics; where it does
+    not tell everybody, they are for operators.
     """
 
     dependencies: Sequence[Dependency]
     tell: TellMetrics | None = None
+    tells_everybody: bool = True
     check_seconds: float = 2.0
     draining: bool = field(default=False)
+
+    def endpoints(self, *, inside: bool = False) -> Mapping[str, Endpoint]:
+        """What stands where; ``inside`` is the port of the operators."""
+        has_metrics = self.tell is not None and (self.tells_everybody or inside)
+        told: Mapping[str, Endpoint] = {"/metrics": self.metrics} if has_metrics else {}
+        return {"/healthz": self.health, "/readyz": self.ready, **told}
 
     async def health(self, request: Request, exchange: Exchange) -> HTTPResponse:
         return _told(exchange, 200, {"status": "ok"})

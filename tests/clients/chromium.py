@@ -17,6 +17,9 @@ _APART = (
 #: Root cannot have Chromium's sandbox, and a container's /dev/shm is small. The pages are our own.
 _CONTAINED = ("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu")
 
+#: Seconds in which a page has to come to rest, on a machine that has other things to do.
+_PATIENCE = 60.0
+
 
 @contextmanager
 def browsing(address: str, folder: Path) -> Iterator[None]:
@@ -31,6 +34,16 @@ def browsing(address: str, folder: Path) -> Iterator[None]:
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def seen(address: str, folder: Path) -> tuple[str, list[str]]:
+    """The document of this page once it has come to rest, and what its console was told."""
+    own = folder / "profile"
+    # Time passes at once for the page while it waits for nothing but its own timers.
+    command = [_program(), "--headless=new", *_CONTAINED, *_APART, f"--user-data-dir={own}", "--enable-logging=stderr"]
+    command += ["--virtual-time-budget=20000", "--dump-dom", address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=True)
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
 def _program() -> str:

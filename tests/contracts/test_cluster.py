@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("backend", ["cluster"],
 FIRST, SECOND = "{moving}:1", "{moving}:2"
 SLOT = key_slot(b"moving")
 _BOTH = "return redis.call('GET', KEYS[1]) .. redis.call('GET', KEYS[2])"
-BOTH = Script(_BOTH, sha1(_BOTH.encode(), usedforsecurity=False).hexdigest())
+BOTH = Script("probe", _BOTH, sha1(_BOTH.encode(), usedforsecurity=False).hexdigest())
 
 
 class Move:

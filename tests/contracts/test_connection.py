@@ -10,6 +10,7 @@ from redis.exceptions import ResponseError
 from adapters.redis.address import Address, Kind, parse_url
 from adapters.redis.connection import RedisConnection
 from adapters.redis.doorbell import RedisDoorbell
+from adapters.redis.scripts import script
 from domain.errors import StoreUnavailable
 from tests.contracts.backends import Backend, connected, eventually
 from tests.ports import free_port
@@ -221,3 +222,28 @@ async def test_at_whatever_moment_a_doorbell_is_taken_down_it_is_gone(server: Re
 
         async with asyncio.timeout(2):
             await doorbell.aclose()
+
+
+@pytest.mark.parametrize("backend", ["redis", "cluster"], indirect=True)
+async def test_who_watches_is_told_of_each_answer(backend: Backend) -> None:
+    told: list[tuple[str, float, bool]] = []
+    connection = RedisConnection(backend.url or "", timeout=5.0, deadline=10.0, watch=lambda *each: told.append(each))
+
+    await connection.command("SET", "tenant:a", "x")
+    await connection.run(script("runs/enlist"), ["workers"], ["", "worker", 1, 1000])
+    await connection.aclose()
+
+    # A server that has not seen a script is asked for it twice.
+    assert [(name, answered) for name, _, answered in told][:2] == [("SET", True), ("runs/enlist", True)]
+    assert all(0 < seconds < 10 for _, seconds, _ in told)
+
+
+async def test_who_watches_is_told_that_there_was_no_answer() -> None:
+    told: list[tuple[str, float, bool]] = []
+    connection = RedisConnection(f"redis://127.0.0.1:{free_port()}", watch=lambda *each: told.append(each))
+
+    with pytest.raises(StoreUnavailable):
+        await connection.command("GET", "a")
+    await connection.aclose()
+
+    assert [(name, answered) for name, _, answered in told] == [("GET", False)]

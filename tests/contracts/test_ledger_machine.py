@@ -333,4 +333,4 @@ def _mutated_script(name: str, changes: Sequence[Change]) -> Script:
     """The script with those passages changed that it has."""
     source = script(name).source
     source = mutated(source, [change for change in changes if change[0] in source])
-    return Script(source, sha1(source.encode(), usedforsecurity=False).hexdigest())
+    return Script("probe", source, sha1(source.encode(), usedforsecurity=False).hexdigest())

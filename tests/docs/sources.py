@@ -54,12 +54,16 @@ def http_refusals(folder: str = _HTTP) -> dict[str, int | None]:
 
 
 def headers_sent() -> set[str]:
-    """Keys of dictionaries and of items that look like a header's name; of an f-string, what it begins with."""
+    """Keys of dictionaries and items that look like a header's name, no file's; of an f-string, what it begins with."""
     nodes = [node for tree in _surfaces() for node in ast.walk(tree)]
     keys = [key for node in nodes if isinstance(node, ast.Dict) for key in node.keys]
     keys += [node.slice for node in nodes if isinstance(node, ast.Subscript)]
     names = {text for key in keys for text in _text(key.values[0] if isinstance(key, ast.JoinedStr) else key)}
-    return {name.lower() for name in names if "-" in name.strip("-") or name in ("Connection", "Allow")}
+    return {
+        name.lower()
+        for name in names
+        if ("-" in name.strip("-") and "." not in name) or name in ("Connection", "Allow")
+    }
 
 
 def headers_read() -> set[str]:

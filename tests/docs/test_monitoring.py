@@ -2,15 +2,15 @@
 
 import pytest
 
+from adapters.metrics import levels, targets
 from adapters.metrics.families import Families
-from adapters.metrics.levels import LEVELS
 from adapters.metrics.tables import MAX_ROWS, Counts, Spread
 from tests.docs.pages import Row, codes, only_code, page
 
 MONITORING = page("docs/monitoring.md")
 METRICS = MONITORING.section("Metrics").rows("metric", "type", "labels", "unit", "meaning")
 LABELS = {name: row for row in MONITORING.section("Labels").rows("label", "values") for name in codes(row["label"])}
-TABLES = {each.name: each for each in (*Families().tables, *LEVELS)}
+TABLES = {each.name: each for each in (*Families().tables, *levels.LEVELS, *targets.LEVELS)}
 TYPES = {Counts: "counter", Spread: "histogram"}
 
 

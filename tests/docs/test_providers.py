@@ -66,6 +66,7 @@ def test_every_quirk_is_documented() -> None:
         assert codes(row["`developer` becomes"]) == [quirks[key] for key in ("developer_role",) if key in quirks]
         assert row["usage in streams"] == {"ask": "asked for", "given": "given"}[quirks.get("stream_usage", "ask")]
         assert codes(row["finish reasons"]) == list(quirks.get("finish_reasons", {}))
+        assert row["goes on"] == ("yes" if "prefill" in quirks else "")
 
 
 def test_the_example_is_a_provider(tmp_path: Path) -> None:

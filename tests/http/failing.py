@@ -11,7 +11,7 @@ import httpx
 from dependency_injector import providers as di
 
 from config.container import Container
-from domain.providers import ProviderRegistry, ProviderSpec
+from domain.providers import Prefill, ProviderRegistry, ProviderSpec, Quirks
 from tests.http.member import Member
 from tests.http.replica import Replica, running
 from tests.provider.exchange import Seen
@@ -72,7 +72,7 @@ async def failing(provider: ProviderProcess, *behaviours: str, **settings: Any) 
         "no-such-host": "http://no-such-host.invalid/v1",
     }
     specs = {
-        f"at-{name}": ProviderSpec(f"at-{name}", name, address, key="optional", models="any")
+        f"at-{name}": ProviderSpec(f"at-{name}", name, address, key="optional", models="any", quirks=_quirks(name))
         for name, address in addresses.items()
     }
 
@@ -82,6 +82,10 @@ async def failing(provider: ProviderProcess, *behaviours: str, **settings: Any) 
 
     async with running(provider, prepare=add, **settings) as replica:
         yield Failing(replica, provider)
+
+
+def _quirks(behaviour: str) -> Quirks:
+    return Quirks(prefill=Prefill() if behaviour.startswith("prefill") else None)
 
 
 def text_of(answer: httpx.Response) -> str:

@@ -39,6 +39,9 @@ ROUTES = {
     ("GET", BALANCE + "/history"): Access.READ_OWN,
     ("POST", BALANCE + "/grant"): Access.CHANGE,
     ("POST", BALANCE + "/adjust"): Access.CHANGE,
+    ("GET", ONE + "/keys"): Access.READ_OWN,
+    ("POST", ONE + "/keys"): Access.CHANGE_OWN,
+    ("DELETE", ONE + "/keys/{key_id}"): Access.CHANGE_OWN,
     ("GET", "/runs"): Access.READ,
     ("GET", "/runs/{run_id}"): Access.READ,
     ("POST", "/runs/{run_id}/cancel"): Access.CHANGE,
@@ -47,7 +50,14 @@ ROUTES = {
     ("GET", "/models"): Access.READ,
     ("GET", "/models/{model}"): Access.READ,
 }
-PLACES = {"group_id": "staff", "user_id": "ann", "run_id": "job-none", "provider_id": "openai", "model": "none"}
+PLACES = {
+    "group_id": "staff",
+    "user_id": "ann",
+    "run_id": "job-none",
+    "provider_id": "openai",
+    "key_id": "key-none",
+    "model": "none",
+}
 _numbers = itertools.count()
 
 

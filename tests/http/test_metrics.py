@@ -139,14 +139,12 @@ async def test_a_job_is_counted_with_its_wait(member: Member) -> None:
     assert await value(member.replica, "queue_wait_seconds_count") == before + 1
 
 
-async def test_whoever_makes_up_names_adds_no_series(member: Member) -> None:
-    await member.whole(TENANT, model="echo")
-    before = {key for key in await samples(member.replica) if "model" in dict(key[1])}
+async def test_no_label_has_a_name_that_somebody_made_up(member: Member) -> None:
+    await member.whole(TENANT, model="echo-made-up", user="made-up", metadata={"made-up": "made-up"})
+    await member.get(TENANT, "/v1/models/made-up")
+    await member.replica.client.request("MADE-UP", "/made-up")
 
-    for number in range(3):
-        await member.whole(TENANT, model=f"echo-made-up-{number}", user=f"user-{number}")
-
-    assert {key for key in await samples(member.replica) if "model" in dict(key[1])} == before
+    assert "made-up" not in (await member.replica.client.get("/metrics")).text.lower()
 
 
 async def test_what_is_being_answered_is_told_while_it_is(member: Member) -> None:
@@ -168,3 +166,12 @@ async def test_without_metrics_nothing_is_there(process: ProviderProcess) -> Non
         answer = await replica.client.get("/metrics")
 
     assert answer.status_code == 404
+
+
+async def test_operators_alone_are_told_where_that_is_set(process: ProviderProcess) -> None:
+    async with running(process, metrics="admin", admin_port=0) as replica:
+        outside = await replica.client.get("/metrics")
+        inside = await replica.admin.get("/metrics")
+
+    assert (outside.status_code, inside.status_code) == (404, 200)
+    assert "sluice_http_requests_total" in inside.text

@@ -18,6 +18,7 @@ response_format:
 =================  =====================================================================================
 echo               the last user message; a token is a word, words keep their trailing space
 words-n10-i0       ``w0 w1 ...``: N words, MS apart (a whole answer comes after N x MS)
+prefill-n10        the same words, but those of an assistant's message that stands last: it goes on with it
 tools              two parallel calls of the offered functions, as tool_choice asks; legacy ``functions`` too;
                    once there are tool messages, text that quotes their results
 custom-tool        one call of a custom tool

@@ -31,6 +31,14 @@ def words(ask: Ask) -> Reply:
     return text_reply(numbered(ask.name.number("n", 10)), ask)
 
 
+def prefill(ask: Ask) -> Reply:
+    """The words that are not in an assistant's message that stands last, which it goes on with."""
+    text = numbered(ask.name.number("n", 10))
+    last = ask.messages[-1] if ask.messages else {}
+    begun = message_text(last) if last.get("role") == "assistant" else ""
+    return text_reply(text.removeprefix(begun), ask)
+
+
 def numbered(count: int) -> str:
     return " ".join(f"w{index}" for index in range(count))
 
@@ -100,6 +108,7 @@ def custom_tool(ask: Ask) -> Reply:
 ANSWERS: Mapping[str, Answer] = {
     "echo": echo,
     "words": words,
+    "prefill": prefill,
     "tools": tools,
     "custom-tool": custom_tool,
     "logprobs": logprobs,

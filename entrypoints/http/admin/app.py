@@ -10,7 +10,7 @@ from sanic import HTTPResponse, Request
 from domain.ports import TokenVerifier
 from entrypoints.http import ops
 from entrypoints.http.admin.routes import MANNERS, Route, endpoint
-from entrypoints.http.app import App, add_ops, bare_app
+from entrypoints.http.app import App, add_plain, bare_app
 from entrypoints.http.bounds import Bounds
 from entrypoints.http.exchange import Exchanges
 from entrypoints.http.ops import Ops
@@ -45,7 +45,7 @@ def create_admin_app(services: AdminServices, name: str) -> App:
             methods=[route.method],
             name=f"{route.method}_{route.path.strip('/').translate(_PLAIN)}",
         )
-    add_ops(app, services.ops, services.exchanges)
+    add_plain(app, services.ops.endpoints(inside=True), services.exchanges)
     return app
 
 

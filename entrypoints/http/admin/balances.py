@@ -57,13 +57,13 @@ class Balances:
         return ask.answer({"data": [{**asdict(entry), "kind": entry.kind.value} for entry in entries]})
 
     async def grant(self, ask: Ask) -> HTTPResponse:
-        amount = ask.fields(amount=int)["amount"]
+        amount = ask.fields({"amount": int})["amount"]
         if not 1 <= amount <= MAX_TOKENS:
             raise InvalidRequest(f"'amount' must be 1 to {MAX_TOKENS}.", param="amount", code="invalid_value")
         return ask.answer(_shown(await self.balances.grant(ask.operator, _account(ask), ask.operation(), amount)))
 
     async def adjust(self, ask: Ask) -> HTTPResponse:
-        balance = ask.fields(balance=int)["balance"]
+        balance = ask.fields({"balance": int})["balance"]
         if abs(balance) > MAX_TOKENS:
             raise InvalidRequest(f"'balance' must be within {MAX_TOKENS}.", param="balance", code="invalid_value")
         return ask.answer(_shown(await self.balances.adjust(ask.operator, _account(ask), ask.operation(), balance)))

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import orjson
 from sanic import HTTPResponse, Request
 
-from domain.administration.access import Access, Operator, require_access
+from domain.administration.access import Access, Operator, operator_of, require_access
 from domain.chat import JsonObject
 from domain.errors import InvalidRequest
 from domain.ids import is_id
@@ -45,20 +45,20 @@ class Ask:
         require_json(self.request)
         return read_json(self.request.body)
 
-    def fields(self, **kinds: type) -> JsonObject:
-        """The body, which has exactly these fields, of these types.
+    def fields(self, required: Mapping[str, type], optional: Mapping[str, type] | None = None) -> JsonObject:
+        """The body, which has the required fields and at most the optional ones besides, of these types.
 
         Raises:
             HttpRefusal, InvalidRequest: it is otherwise.
         """
-        body = self.body()
+        body, kinds = self.body(), {**required, **(optional or {})}
         for name in body.keys() - kinds.keys():
             raise InvalidRequest(f"Unknown field: '{name}'.", param=name, code="unknown_parameter")
-        for name, kind in kinds.items():
-            if name not in body:
-                raise InvalidRequest(f"Missing field: '{name}'.", param=name, code="missing_required_parameter")
+        for name in required.keys() - body.keys():
+            raise InvalidRequest(f"Missing field: '{name}'.", param=name, code="missing_required_parameter")
+        for name, value in body.items():
             # To Python, true is an integer.
-            if type(body[name]) is not kind:
+            if type(value) is not kinds[name]:
                 raise InvalidRequest(f"'{name}' has the wrong type.", param=name, code="invalid_type")
         return body
 
@@ -149,7 +149,7 @@ def endpoint(route: Route, verifier: TokenVerifier, parts: Mapping[str, str]) ->
         require_access(principal, route.access, tenant)
         exchange.tenant = tenant if is_id(tenant) else None
         await receive(request)
-        return await route.handler(Ask(request, exchange, Operator(principal.user, exchange.request_id), decoded))
+        return await route.handler(Ask(request, exchange, operator_of(principal, exchange.request_id), decoded))
 
     return answer
 

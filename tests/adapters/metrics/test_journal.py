@@ -25,7 +25,8 @@ def counted(*told: facts.Fact, tenants: bool = False) -> dict[str, Any]:
     for fact in told:
         journal.record(fact)
     rows = {table.name: table.rows for table in families.tables}
-    return {name.removeprefix("sluice_"): found for name, found in rows.items() if found not in ({}, {(): 0})}
+    fresh = {table.name: table.rows for table in Families(tenants=tenants).tables}
+    return {name.removeprefix("sluice_"): found for name, found in rows.items() if found != fresh[name]}
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,8 @@ def counted(*told: facts.Fact, tenants: bool = False) -> dict[str, Any]:
         (facts.RunRequeued("job-1", "acme", 1, "shutdown"), "runs_requeued_total", ("shutdown",)),
         (facts.LeaseLost("job-1", "acme", 1), "leases_lost_total", ()),
         (facts.LimitsLocal("acme"), "limits_local_total", ()),
+        (facts.TargetChanged("openai", "gpt-4o", "k1", "open", 5.0), "target_changes_total", ("openai", "open")),
+        (facts.Administered("olga", "tenant.create", "acme"), "admin_changes_total", ("tenant.create",)),
         (facts.SettlementFailed("job-1", "acme", 10), "settlements_failed_total", ()),
         (facts.RecordFailed("job-1", "acme"), "records_failed_total", ()),
         (facts.SecretsUnreadable("acme", "damaged"), "secrets_unreadable_total", ("damaged",)),
@@ -90,6 +93,16 @@ def test_details_that_are_no_numbers_are_left_alone(details: dict[str, Any]) -> 
     told = counted(replace(ENDED, usage=Usage(4, 8, details)))
 
     assert "cached_prompt_tokens_total" not in told
+
+
+def test_a_request_to_a_provider_is_counted_by_its_outcome() -> None:
+    asked = facts.ProviderAsked("job-1", "acme", *RUN, "k1", 1, 0.5)
+
+    told = counted(asked, replace(asked, asked=2, error_code="provider_error", continued="prefill"))
+
+    assert told["provider_requests_total"] == {(*RUN, "ok"): 1, (*RUN, "provider_error"): 1}
+    assert told["provider_request_duration_seconds"][RUN][-1] == 1.0
+    assert (told["provider_retries_total"], told["continuations_total"]) == ({RUN: 1}, {("prefill",): 1})
 
 
 def test_only_a_failure_has_a_code() -> None:

@@ -1,17 +1,11 @@
 """An answer from whoever gives one: who is asked in which order, how often, after which pauses, and what it costs."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
-from typing import Any, TypeAlias
 
-import anyio
 import pytest
 
-from domain.chat import Chunk, Completion
-from domain.completions.attempts import Asking, Attempts
+from domain.chat import Chunk
 from domain.completions.bulkheads import Berths
-from domain.completions.health import Health
 from domain.errors import (
     ProviderBusy,
     ProviderError,
@@ -23,66 +17,13 @@ from domain.errors import (
     ProviderUnreachable,
 )
 from domain.facts import ProviderAsked
-from domain.ports import Call
-from domain.providers import Target
-from domain.routing import Route
-from tests.builders import a_chunk, a_completion, a_model, a_run, a_stream, a_target
-from tests.fakes import ListJournal, LoopClock, ScriptedProvider, Step
+from tests.builders import a_chunk, a_completion, a_model, a_stream, a_target
+from tests.domain.completions.stage import ONE, THREE, TWO, Cast, Stage
 
 pytestmark = pytest.mark.anyio
 
-ONE, TWO, THREE = (a_target(sent_model=name, model=a_model(name=name)) for name in ("one", "two", "three"))
-Script: TypeAlias = Sequence[Step]
 #: Failures with which every target is tried again.
 ILL = ProviderError(status=503)
-
-
-class Cast:
-    """A provider for each target; each plays its scripts one after the other, and the last one for ever."""
-
-    def __init__(self, **scripts: Sequence[Script]) -> None:
-        self._scripts = {name: [*played] for name, played in scripts.items()}
-        self.asked: list[tuple[str, float]] = []
-        self.calls: list[Call] = []
-
-    def _next(self, call: Call) -> ScriptedProvider:
-        self.asked.append((call.target.sent_model, asyncio.get_running_loop().time()))
-        self.calls.append(call)
-        left = self._scripts[call.target.sent_model]
-        return ScriptedProvider(*(left.pop(0) if len(left) > 1 else left[0]))
-
-    async def create_chat_completion(self, call: Call) -> Completion:
-        return await self._next(call).create_chat_completion(call)
-
-    def stream_chat_completion(self, call: Call) -> AsyncGenerator[tuple[Chunk, ...], None]:
-        return self._next(call).stream_chat_completion(call)
-
-    @property
-    def names(self) -> list[str]:
-        return [name for name, _ in self.asked]
-
-
-class Stage:
-    """Attempts at a cast, in virtual time. ``draw`` is what every pause is drawn with."""
-
-    def __init__(self, cast: Cast, *, draw: float = 1.0, berths: Berths | None = None) -> None:
-        self.cast = cast
-        self.journal = ListJournal()
-        self.health = Health(LoopClock(), self.journal, lambda: draw, berths=berths or Berths())
-        self.attempts = Attempts(cast, self.health, self.journal, lambda: draw)
-
-    def asking(self, *targets: Target, seconds: float = 600.0, **changes: Any) -> Asking:
-        route = replace(Route(targets[0], targets), **changes)
-        return Asking(a_run(), route, Call(targets[0], {"messages": []}, "req-1", seconds))
-
-    async def stream(self, asking: Asking) -> list[Chunk]:
-        with anyio.fail_after(3_600):
-            return [chunk async for chunks in self.attempts.stream(asking) for chunk in chunks]
-
-    async def whole(self, asking: Asking) -> Completion:
-        with anyio.fail_after(3_600):
-            return await self.attempts.whole(asking)
-
 
 HELLO = a_stream("Hello", " world")
 
@@ -124,15 +65,6 @@ async def test_an_answer_that_was_opened_is_not_opened_again() -> None:
     assert first == HELLO[0]
     assert then.body["choices"][0]["delta"] == {"content": "Hi"}
     assert b"role" not in then.data
-
-
-async def test_once_it_has_spoken_nobody_else_is_asked() -> None:
-    stage = Stage(Cast(one=[[a_chunk("Hello"), ILL]], two=[HELLO]))
-
-    with pytest.raises(ProviderError):
-        await stage.stream(stage.asking(ONE, TWO))
-
-    assert stage.cast.names == ["one"]
 
 
 @pytest.mark.parametrize("code", ["invalid_request", "content_filter"])

@@ -221,7 +221,7 @@ async def test_a_run_that_failed_before_it_cost_anything_gives_way_to_the_next_a
 
 async def test_a_failure_that_was_charged_is_the_answer(world: World) -> None:
     replica = world.replica()
-    script(world, a_chunk("Hello"), ProviderTruncated())
+    script(world, a_chunk("Hello"), ProviderTimeout())
     failed, tail = await begin(replica, idempotency_key="k")
     await ended(tail)
 
@@ -316,7 +316,7 @@ async def test_a_hit_is_replayed_for_streams_and_whole_answers_alike(world: Worl
         (a_chunk("Hello"), a_chunk(finish="content_filter")),
         (a_chunk(delta={"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}]}),
          a_chunk(finish="tool_calls")),
-        (a_chunk("Hello"), ProviderTruncated()),
+        (a_chunk("Hello"), ProviderTimeout()),
         (ProviderTimeout(),),
     ],
 )  # fmt: skip

@@ -111,7 +111,9 @@ class World:
 
     def attempts(self, process: Process | None = None) -> Attempts:
         reach, journal = (process or Process()).port, self.journal
-        return Attempts(reach(self.provider), Health(self.clock, journal, self.draw), reach(journal), self.draw)
+        return Attempts(
+            reach(self.provider), self.tokenizer, Health(self.clock, journal, self.draw), reach(journal), self.draw
+        )
 
     def production(self, limits: RunLimits | None = None, process: Process | None = None) -> Production:
         reach = (process or Process()).port
