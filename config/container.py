@@ -51,6 +51,7 @@ from domain.ports import (
     RunStore,
     TenantDocuments,
     TenantStore,
+    Till,
 )
 from domain.providers import Planner, ProviderRegistry
 from domain.routing import Router
@@ -72,6 +73,7 @@ class Container(containers.DeclarativeContainer):
     api_key_store: providers.Dependency[ApiKeyStore] = providers.Dependency()
     ledger: providers.Dependency[Ledger] = providers.Dependency()
     limiter: providers.Dependency[RateLimiter] = providers.Dependency()
+    till: providers.Dependency[Till] = providers.Dependency()
     run_store: providers.Dependency[RunStore] = providers.Dependency()
     run_names: providers.Dependency[RunNames] = providers.Dependency()
     doorbell: providers.Dependency[Doorbell] = providers.Dependency()
@@ -102,7 +104,9 @@ class Container(containers.DeclarativeContainer):
     namespaces = providers.Singleton(Namespaces, tenants=tenants, registry=registry)
     callers = providers.Singleton(Callers, tenants=tenants, entropy=entropy)
     router = providers.Singleton(Router, planner)
-    admission = providers.Singleton(Admission, router=router, tokenizer=tokenizer, limiter=limiter, ledger=ledger)
+    admission = providers.Singleton(
+        Admission, router=router, tokenizer=tokenizer, limiter=limiter, ledger=ledger, till=till
+    )
     health = providers.Singleton(Health, monotonic, journal, draw, berths=berths)
     attempts = providers.Singleton(
         Attempts, provider, tokenizer, health, journal, draw, first_token=settings.provided.first_token_seconds
@@ -115,6 +119,7 @@ class Container(containers.DeclarativeContainer):
         ledger=ledger,
         outbox=outbox,
         limiter=limiter,
+        till=till,
         tokenizer=tokenizer,
         journal=journal,
         clock=clock,

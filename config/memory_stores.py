@@ -13,6 +13,7 @@ from adapters.memory.runs import MemoryRunStore
 from adapters.memory.tenants import MemoryTenantStore
 from adapters.vault import Vault
 from config.lifetimes import Lifetimes
+from domain.completions.till import SeparateTill
 from domain.tenants import Limits
 
 
@@ -38,4 +39,5 @@ class InMemory(containers.DeclarativeContainer):
         log_kept=lifetimes.provided.log_kept,
         kept=lifetimes.provided.kept,
     )
+    till = providers.Singleton(SeparateTill, limiter, ledger, run_store)
     run_names = providers.Singleton(MemoryRunNames, clock)

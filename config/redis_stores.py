@@ -14,6 +14,7 @@ from adapters.redis.names import RedisRunNames
 from adapters.redis.rate import RedisRateLimiter
 from adapters.redis.runs import RedisRunStore
 from adapters.redis.tenants import RedisTenantStore
+from adapters.redis.till import RedisTill
 from adapters.vault import Vault
 from config.lifetimes import Lifetimes
 from domain.ports import Journal
@@ -58,5 +59,6 @@ class InRedis(containers.DeclarativeContainer):
         log_kept=lifetimes.provided.log_kept,
         kept=lifetimes.provided.kept,
     )
+    till = providers.Singleton(RedisTill, connection, limiter, ledger, run_store)
     run_names = providers.Singleton(RedisRunNames, connection)
     doorbell = providers.Singleton(RedisDoorbell, url)

@@ -29,6 +29,21 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Deposit:
+    """What a run needs set aside before it begins: a hold, as ``Ledger.hold`` describes it. ``seconds`` is how long
+    the hold stands by itself.
+    """
+
+    account: Account
+    hold_id: str
+    wanted: int
+    least: int
+    initial: int
+    seconds: float
+    lasting: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """What a run cost, for the ledger to be told: ``cost`` in tokens, None where it is only to release the hold."""
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from domain.errors import DailyTokensSpent, RateLimited
 from domain.ledger import Account
-from domain.rate import Allowance, Charge, Slot
+from domain.rate import Allowance, Charge, Slot, Verdict
 from domain.tenants import ANONYMOUS, Group, Limits, Tenant, is_nobody
 
 _DAY = "day:"
@@ -32,9 +33,15 @@ def slots(tenant: Tenant, account: Account, run_id: str, seconds: float) -> tupl
     )
 
 
-def is_daily(meter: str | None) -> bool:
-    """Whether this meter is a budget of the day."""
-    return meter is not None and meter.startswith(_DAY)
+def require_room(verdict: Verdict) -> None:
+    """Raise unless the limits admitted a request.
+
+    Raises:
+        RateLimited, DailyTokensSpent: they did not.
+    """
+    if not verdict.allowed:
+        is_daily = verdict.meter is not None and verdict.meter.startswith(_DAY)
+        raise DailyTokensSpent(verdict) if is_daily else RateLimited(verdict)
 
 
 def _per_minute(tenant: Tenant, account: Account, tokens: int, requests: int) -> Iterator[Charge]:

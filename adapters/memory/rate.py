@@ -29,21 +29,19 @@ class MemoryRateLimiter:
             self._set_holders(tenant, name, holders, now)
         return verdict
 
-    async def correct(self, tenant: TenantId, charge: Charge, at: float) -> None:
+    async def correct(self, tenant: TenantId, charges: Sequence[Charge], at: float, slots: Sequence[Slot] = ()) -> None:
         now = micros(self._clock())
-        meter = rate.correct(self._meters.get((tenant, charge.meter)) or (), charge, micros(at), now)
-        self._set_meter(tenant, charge, meter, now)
+        for charge in charges:
+            meter = rate.correct(self._meters.get((tenant, charge.meter)) or (), charge, micros(at), now)
+            self._set_meter(tenant, charge, meter, now)
+        for slot in slots:
+            others = {holder: lapse for holder, lapse in self._held(tenant, slot).items() if holder != slot.holder}
+            self._set_holders(tenant, slot.meter, others, now)
 
     async def keep(self, tenant: TenantId, slots: Sequence[Slot]) -> None:
         now = micros(self._clock())
         for slot in slots:
             self._set_holders(tenant, slot.meter, rate.keep(self._held(tenant, slot), slot, now), now)
-
-    async def free(self, tenant: TenantId, slots: Sequence[Slot]) -> None:
-        now = micros(self._clock())
-        for slot in slots:
-            others = {holder: lapse for holder, lapse in self._held(tenant, slot).items() if holder != slot.holder}
-            self._set_holders(tenant, slot.meter, others, now)
 
     def _state(self, tenant: TenantId, charges: Sequence[Charge], slots: Sequence[Slot]) -> State:
         return State(

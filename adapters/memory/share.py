@@ -53,20 +53,16 @@ class LocalShare:
                 raise
             return await self._take(tenant, charges, slots)
 
-    async def correct(self, tenant: TenantId, charge: Charge, at: float) -> None:
+    async def correct(self, tenant: TenantId, charges: Sequence[Charge], at: float, slots: Sequence[Slot] = ()) -> None:
         if self._decided.get((tenant, at)):
-            await self._own.correct(tenant, self._part(charge), at)
+            await self._own.correct(tenant, [self._part(charge) for charge in charges], at, slots)
         else:
-            await self._shared.correct(tenant, charge, at)
+            await self._shared.correct(tenant, charges, at, slots)
 
     async def keep(self, tenant: TenantId, slots: Sequence[Slot]) -> None:
         # A place is held with one of the two; the other one changes nothing.
         await self._own.keep(tenant, slots)
         await self._shared.keep(tenant, slots)
-
-    async def free(self, tenant: TenantId, slots: Sequence[Slot]) -> None:
-        await self._own.free(tenant, slots)
-        await self._shared.free(tenant, slots)
 
     async def aclose(self) -> None:
         """Ask no more."""

@@ -37,8 +37,10 @@ class RedisConnection:
     def __init__(
         self, url: str, *, size: int = 1_024, timeout: float = 0.25, deadline: float = 0.5, watch: Watch | None = None
     ) -> None:
-        self._way = _way(parse_url(url), size, timeout, deadline)
-        self._deadline = deadline
+        address = parse_url(url)
+        #: Whether one script may touch any keys, not those of one slot only.
+        self.is_one_server = address.kind is not Kind.CLUSTER
+        self._way = _way(address, size, timeout, deadline)
         self._watch = watch
 
     async def command(self, *words: Word) -> Any:

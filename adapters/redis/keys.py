@@ -5,12 +5,15 @@ Ids hold neither colon nor brace, so no id can make one key look like another.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from domain.ids import is_id
 from domain.ledger import Account
 from domain.runs import Run, conversation_shard, is_run_id, shard_of
 from domain.tenants import TenantId, UserId
 
+#: A request asks for the same keys at its beginning and at its end: so many are remembered of each kind.
+_REMEMBERED = 4_096
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -22,10 +25,11 @@ class AccountKeys:
     holds: str
     history: str
 
-    @classmethod
-    def of(cls, account: Account) -> "AccountKeys":
+    @staticmethod
+    @lru_cache(_REMEMBERED)
+    def of(account: Account) -> "AccountKeys":
         balance = f"tokens:{require_id(account.tenant)}:{require_id(account.group)}:{require_id(account.user)}"
-        return cls(balance, f"{{{balance}}}:holds", f"{{{balance}}}:ledger")
+        return AccountKeys(balance, f"{{{balance}}}:holds", f"{{{balance}}}:ledger")
 
     def closed(self, hold_id: str) -> str:
         """What remembers how a hold has ended; scripts make these names themselves."""
@@ -44,10 +48,11 @@ class ShardKeys:
     turns: str
     leases: str
 
-    @classmethod
-    def of(cls, shard: int) -> "ShardKeys":
+    @staticmethod
+    @lru_cache(_REMEMBERED)
+    def of(shard: int) -> "ShardKeys":
         tag = _shard(shard)
-        return cls(f"{tag}:ready", f"{tag}:turns", f"{tag}:leases")
+        return ShardKeys(f"{tag}:ready", f"{tag}:turns", f"{tag}:leases")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +63,14 @@ class RunKeys:
     result: str
     attended: str
 
-    @classmethod
-    def of(cls, run_id: str) -> "RunKeys":
+    @staticmethod
+    @lru_cache(_REMEMBERED)
+    def of(run_id: str) -> "RunKeys":
         if not is_run_id(run_id):
             raise ValueError("not the id of a run")
         tag = _shard(shard_of(run_id))
         # Scripts that find a run make the names of its keys themselves.
-        return cls(*(f"{tag}:{kind}:{run_id}" for kind in ("record", "request", "log", "result", "attended")))
+        return RunKeys(*(f"{tag}:{kind}:{run_id}" for kind in ("record", "request", "log", "result", "attended")))
 
 
 #: The workers of all shards.
@@ -93,6 +99,7 @@ def account_of(balance: str) -> Account | None:
     return None
 
 
+@lru_cache(_REMEMBERED)
 def meter(tenant_id: TenantId, name: str) -> str:
     """A meter, whose name may have several parts: ``user:<group>:<id>:rpm``."""
     return f"ratelimit:{{{require_id(tenant_id)}}}:{':'.join(map(require_id, name.split(':')))}"

@@ -13,6 +13,7 @@ from domain.errors import BalanceTooLarge, InsufficientTokens, OperationConflict
 from domain.ledger import (
     HISTORY,
     Account,
+    Deposit,
     Entry,
     EntryKind,
     Finding,
@@ -28,8 +29,9 @@ from domain.tokens import MAX_TOKENS
 #: An entry as a stream has it: an id, and names and values in turn.
 _Line: TypeAlias = tuple[bytes, Sequence[bytes]]
 
-_UNUSABLE = [b"UNUSABLE"]
-_NO_INTEGER = "The balance cannot be read: it is no integer."
+#: The answer where a balance is no integer, and what is said of it.
+UNUSABLE = [b"UNUSABLE"]
+NO_INTEGER = "The balance cannot be read: it is no integer."
 
 
 class RedisLedger:
@@ -54,7 +56,7 @@ class RedisLedger:
         self._clock = clock
 
     async def available(self, account: Account) -> int:
-        return _available(*await self._run("available", AccountKeys.of(account)))
+        return available_of(*await self._run("available", AccountKeys.of(account)))
 
     async def grant(self, account: Account, operation: str, amount: int) -> int:
         return await self._carry_out("grant", account, operation, require_tokens(amount, least=1))
@@ -65,16 +67,10 @@ class RedisLedger:
     async def hold(
         self, account: Account, hold_id: str, *, wanted: int, least: int, initial: int, seconds: float, lasting: bool
     ) -> Hold:
-        tokens: list[Word] = [
-            require_tokens(wanted, least=1),
-            require_tokens(least, least=1),
-            require_tokens(initial),
-            milliseconds(require_seconds(seconds)),
-            int(lasting),
-        ]
-        answer, *numbers = await self._run("hold", AccountKeys.of(account), keys.require_id(hold_id), *tokens)
+        deposit = Deposit(account, hold_id, wanted, least, initial, seconds, lasting)
+        answer, *numbers = await self._run("hold", AccountKeys.of(account), *deposit_words(deposit))
         if answer == b"SHORT":
-            raise InsufficientTokens(_available(answer, *numbers))
+            raise InsufficientTokens(available_of(answer, *numbers))
         return Hold(hold_id, int(numbers[0]))
 
     async def touch(self, account: Account, hold_id: str, used: int, seconds: float) -> bool:
@@ -99,8 +95,8 @@ class RedisLedger:
 
     async def audit(self, account: Account) -> Sequence[Finding]:
         reply = await self._ask("audit", AccountKeys.of(account))
-        if reply == _UNUSABLE:
-            return (Finding(account, _NO_INTEGER),)
+        if reply == UNUSABLE:
+            return (Finding(account, NO_INTEGER),)
         balance, beside, lines = reply
         fields = dict(zip(beside[::2], beside[1::2], strict=True))
         holds = {key.decode(): int(text.split(b":")[0]) for key, text in fields.items() if not key.startswith(b":")}
@@ -119,20 +115,37 @@ class RedisLedger:
             raise OperationConflict
         if reply[0] == b"TOO_LARGE":
             raise BalanceTooLarge
-        return _available(*reply)
+        return available_of(*reply)
 
     async def _run(self, verb: str, at: AccountKeys, *words: Word, also: Sequence[str] = ()) -> Any:
         reply = await self._ask(verb, at, *words, also=also)
-        if reply == _UNUSABLE:
-            raise StoreUnavailable(_NO_INTEGER)
+        if reply == UNUSABLE:
+            raise StoreUnavailable(NO_INTEGER)
         return reply
 
     async def _ask(self, verb: str, at: AccountKeys, *words: Word, also: Sequence[str] = ()) -> Any:
         names = [at.balance, at.holds, at.history, *also]
-        return await self._connection.run(script(f"ledger/{verb}"), names, [now(self._clock), *self._common, *words])
+        return await self._connection.run(script(f"ledger/{verb}"), names, [*self.preamble(), *words])
+
+    def preamble(self) -> Sequence[Word]:
+        """What the words of every script begin with that touches an account."""
+        return (now(self._clock), *self._common)
 
 
-def _available(_: bytes, balance: bytes, held: bytes) -> int:
+def deposit_words(deposit: Deposit) -> list[Word]:
+    """A hold that is asked for, as scripts take it."""
+    return [
+        keys.require_id(deposit.hold_id),
+        require_tokens(deposit.wanted, least=1),
+        require_tokens(deposit.least, least=1),
+        require_tokens(deposit.initial),
+        milliseconds(require_seconds(deposit.seconds)),
+        int(deposit.lasting),
+    ]
+
+
+def available_of(_: bytes, balance: bytes, held: bytes) -> int:
+    """What is available, of an answer that tells balance and holds."""
     return int(balance) - int(held)
 
 

@@ -22,30 +22,42 @@ class RedisRateLimiter:
     async def take(self, tenant: TenantId, charges: Sequence[Charge], slots: Sequence[Slot] = ()) -> Verdict:
         if not charges and not slots:
             return Verdict(True)
-        asked: tuple[Charge | Slot, ...] = (*charges, *slots)
-        names = [keys.meter(tenant, each.meter) for each in asked]
-        words = [word for charge in charges for word in _charge(charge)]
-        words += [word for slot in slots for word in _slot(slot)]
-        at, wait, refused, *told = await self._connection.run(
-            script("rate/take"), names, [now(self._clock), len(charges), *words]
-        )
-        levels = list(zip(told[::2], told[1::2], strict=True))
-        return rate.verdict(charges, slots, Decision(at, levels, wait, refused - 1 if refused else None))
+        words = [now(self._clock), *limit_words(charges, slots)]
+        told = await self._connection.run(script("rate/take"), meters(tenant, charges, slots), words)
+        return verdict_of(charges, slots, told)
 
-    async def correct(self, tenant: TenantId, charge: Charge, at: float) -> None:
-        if charge.cost:
-            words = [now(self._clock), *_charge(charge), micros(at)]
-            await self._connection.run(script("rate/correct"), [keys.meter(tenant, charge.meter)], words)
+    async def correct(self, tenant: TenantId, charges: Sequence[Charge], at: float, slots: Sequence[Slot] = ()) -> None:
+        charges = [charge for charge in charges if charge.cost]
+        if not charges and not slots:
+            return
+        words: list[Word] = [now(self._clock), micros(at), len(charges)]
+        words += [word for charge in charges for word in _charge(charge)]
+        words += [slot.holder for slot in slots]
+        await self._connection.run(script("rate/correct"), meters(tenant, charges, slots), words)
 
     async def keep(self, tenant: TenantId, slots: Sequence[Slot]) -> None:
         if slots:
             words = [now(self._clock), *(word for slot in slots for word in _slot(slot))]
-            await self._connection.run(script("rate/keep"), [keys.meter(tenant, slot.meter) for slot in slots], words)
+            await self._connection.run(script("rate/keep"), meters(tenant, (), slots), words)
 
-    async def free(self, tenant: TenantId, slots: Sequence[Slot]) -> None:
-        if slots:
-            names = [keys.meter(tenant, slot.meter) for slot in slots]
-            await self._connection.run(script("rate/free"), names, [slot.holder for slot in slots])
+
+def meters(tenant: TenantId, charges: Sequence[Charge], slots: Sequence[Slot]) -> list[str]:
+    """The keys of a request's meters and places."""
+    return [keys.meter(tenant, name) for name in (*(each.meter for each in charges), *(each.meter for each in slots))]
+
+
+def limit_words(charges: Sequence[Charge], slots: Sequence[Slot]) -> list[Word]:
+    """What a request asks of the limits, as scripts take it."""
+    words: list[Word] = [len(charges)]
+    words += [word for charge in charges for word in _charge(charge)]
+    return words + [word for slot in slots for word in _slot(slot)]
+
+
+def verdict_of(charges: Sequence[Charge], slots: Sequence[Slot], told: Sequence[int]) -> Verdict:
+    """What scripts tell of their decision."""
+    at, wait, refused, *levels = told
+    pairs = list(zip(levels[::2], levels[1::2], strict=True))
+    return rate.verdict(charges, slots, Decision(at, pairs, wait, refused - 1 if refused else None))
 
 
 def _charge(charge: Charge) -> tuple[Word, ...]:

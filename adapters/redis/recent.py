@@ -22,9 +22,10 @@ class _Seen(Generic[V]):
 class Recent(Generic[V]):
     """A small memory before a store, in which however many ask at once, one reads.
 
-    Times are in seconds by ``monotonic``: a value is believed for ``fresh``, its absence for ``absent``, and while the
-    store does not answer for ``stale``. The ``size`` values that were read last are remembered. ``read`` is given the
-    name, and what was read last if anything was.
+    Times are in seconds by ``monotonic``: a value is believed for ``fresh``, and read again sooner if somebody asks in
+    the second half of that; its absence is believed for ``absent``, and a value for ``stale`` while the store does not
+    answer. The ``size`` values that were read last are remembered. ``read`` is given the name, and what was read last
+    if anything was.
     """
 
     def __init__(
@@ -55,6 +56,9 @@ class Recent(Generic[V]):
         seen = self._seen.get(name)
         if seen is None or self._age(seen) >= (self._absent if seen.value is None else self._fresh):
             seen = await self._refreshed(name)
+        elif seen.value is not None and self._age(seen) >= self._fresh / 2 and name not in self._flights:
+            # What is asked for all the time is read again before anybody has to wait for it.
+            self._take_off(name)
         return seen.value
 
     def put(self, name: str, value: V | None) -> None:

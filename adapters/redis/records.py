@@ -1,13 +1,14 @@
 """Runs as they are kept in Redis: the record as a hash of texts, without what the run has not; the rest as JSON."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from enum import Enum
 from typing import Any
 
 import orjson
 from pydantic import TypeAdapter
 
+from adapters.redis.pipe import Word
 from domain.chat import ChatRequest, Completion
 from domain.runs import Answered, Claim, Ending, Run, Work
 from domain.tokens import TokenPolicy
@@ -17,12 +18,23 @@ _COMPLETION = TypeAdapter(Completion)
 #: What an ending brings: the first two are JSON, and each is empty where there is none.
 _JSON = ("usage", "error")
 _OPTIONAL = (*_JSON, "charged")
+#: What scripts read of a record, and so is always there.
+_READ = frozenset({"status", "attempt", "fence", "tail"})
+#: What each field of a record is where it is not there.
+_USUAL = {field.name: MISSING if field.name in _READ else field.default for field in fields(Run)}
+_WORK = tuple(field.name for field in fields(Work))
+#: The messages are in the body, too.
+_REQUEST = tuple(field.name for field in fields(ChatRequest) if field.name != "messages")
 
 
-def record_of(run: Run) -> list[str | bytes]:
-    """The hash of a run: fields and values in turn."""
-    values = ((field.name, getattr(run, field.name)) for field in fields(run))
-    return [word for name, value in values if value is not None for word in (name, _text(value))]
+def record_of(run: Run) -> list[Word]:
+    """The hash of a run: fields and values in turn. What stands as it does unless it is set is left out."""
+    words: list[Word] = []
+    for name, usual in _USUAL.items():
+        value = getattr(run, name)
+        if value is not None and value != usual:
+            words += (name, _word(value))
+    return words
 
 
 def paired(words: Sequence[bytes]) -> Mapping[bytes, bytes]:
@@ -50,10 +62,8 @@ def claim_of(answer: tuple[Sequence[bytes], bytes | None] | None) -> Claim | Non
 
 
 def work_text(work: Work) -> bytes:
-    # The messages are in the body, too, and can be large.
-    request = {field.name: getattr(work.request, field.name) for field in fields(work.request)}
-    del request["messages"]
-    return orjson.dumps({field.name: getattr(work, field.name) for field in fields(work)} | {"request": request})
+    request = {name: getattr(work.request, name) for name in _REQUEST}
+    return orjson.dumps({name: getattr(work, name) for name in _WORK} | {"request": request})
 
 
 def work_of(text: bytes) -> Work:
@@ -62,12 +72,12 @@ def work_of(text: bytes) -> Work:
     return Work(**kept | {"request": request, "policy": TokenPolicy(kept["policy"])})
 
 
-def ending_words(ending: Ending | None) -> tuple[str | bytes, ...]:
+def ending_words(ending: Ending | None) -> tuple[Word, ...]:
     """An ending as the script takes it: status, usage, charged, error, completion; empty where there is none."""
     if ending is None:
         return ("",) * 5
     values = (ending.status, ending.usage, ending.charged, ending.error, ending.completion)
-    return tuple("" if value is None else _text(value) for value in values)
+    return tuple("" if value is None else _word(value) for value in values)
 
 
 def answered_words(by: Answered | None) -> tuple[str | int, ...]:
@@ -79,12 +89,12 @@ def completion_of(text: bytes) -> Completion:
     return _COMPLETION.validate_json(text)
 
 
-def _text(value: object) -> str | bytes:
-    match value:
-        case Enum():
-            return str(value.value)
-        case bool():
-            return str(int(value))
-        case str() | int() | float():
-            return str(value)
-    return orjson.dumps(value)
+def _word(value: object) -> Word:
+    # The types that there are most of come first.
+    if type(value) is str or type(value) is int:
+        return value
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, bool):
+        return int(value)
+    return str(value) if isinstance(value, float) else orjson.dumps(value)

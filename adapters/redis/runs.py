@@ -85,14 +85,17 @@ class RedisRunStore:
         ending: Ending | None = None,
         by: Answered | None = None,
     ) -> Appended:
-        at, shard = RunKeys.of(run_id), ShardKeys.of(shard_of(run_id))
-        touched = [at.record, at.log, shard.leases]
-        if ending is not None:
-            touched += [at.request, at.result, shard.ready, shard.turns]
-        words: list[Word] = [now(self._clock), run_id, fence, base, self._lease_ms, self._kept_ms, self._log_kept_ms]
-        words += [_states_before(ending), *ending_words(ending), *answered_words(by), *entries]
-        standing, tail = await self._connection.run(script("runs/append"), touched, words)
+        words: list[Word] = [now(self._clock), run_id, *self.append_words(fence, base, entries, ending, by)]
+        standing, tail = await self._connection.run(script("runs/append"), appended_keys(run_id, ending), words)
         return Appended(Standing(standing.decode()), tail)
+
+    def append_words(
+        self, fence: int, base: int, entries: Sequence[bytes], ending: Ending | None, by: Answered | None
+    ) -> Sequence[Word]:
+        """Entries, ending and who answers, as scripts take them."""
+        before = _states_before(ending)
+        lasts = (self._lease_ms, self._kept_ms, self._log_kept_ms)
+        return (fence, base, *lasts, before, *ending_words(ending), *answered_words(by), *entries)
 
     async def seize(self, run_id: str) -> Claim | None:
         return claim_of(await self._take_over("runs/seize", run_id))
@@ -168,6 +171,13 @@ class RedisRunStore:
         touched = [at.record, at.request, shard.ready, shard.turns, shard.leases]
         words: list[Word] = [now(self._clock), run_id, self._lease_ms, self._kept_ms]
         return await self._connection.run(script(name), touched, words)
+
+
+def appended_keys(run_id: str, ending: Ending | None) -> list[str]:
+    """The keys that an append touches, as scripts take them."""
+    at, shard = RunKeys.of(run_id), ShardKeys.of(shard_of(run_id))
+    touched = [at.record, at.log, shard.leases]
+    return touched if ending is None else [*touched, at.request, at.result, shard.ready, shard.turns]
 
 
 def _states_before(ending: Ending | None) -> str:

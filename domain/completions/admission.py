@@ -1,14 +1,13 @@
 """Admission: every check that a request must pass before anything is spent, in the order that callers can rely on."""
 
-from collections.abc import Awaitable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from domain import limits, tokens
 from domain.chat import ChatRequest
-from domain.completions.patience import insist
-from domain.errors import DailyTokensSpent, InsufficientTokens, RateLimited, StoreUnavailable
-from domain.ledger import Account, Hold
-from domain.ports import Ledger, RateLimiter, Tokenizer
+from domain.completions.till import give_back, take_hold, takes_nothing
+from domain.errors import InsufficientTokens, StoreUnavailable
+from domain.ledger import Account, Deposit, Hold
+from domain.ports import Ledger, RateLimiter, Till, Tokenizer
 from domain.providers import Target
 from domain.rate import Charge, Slot, Verdict
 from domain.routing import Route, Router
@@ -18,16 +17,14 @@ from domain.tenants import Caller, Tenant, is_nobody
 #: Both outlast several looks of it.
 HOLD_SECONDS = 120.0
 SLOT_SECONDS = 60.0
-#: Seconds for which a hold is asked for again that the store did not answer.
-_HOLD_PATIENCE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request that the limits admit: where it goes, and what it may cost.
+    """A request that nothing speaks against but, maybe, limits and balance: where it goes, and what it may cost.
 
-    ``estimate`` is what the tokens-per-minute meters were charged, ``bound`` the most tokens that the answer can have.
-    ``slots`` are what its run takes of the limits on runs at once.
+    ``charges`` are what it takes from the meters, ``estimate`` the tokens among them; ``bound`` is the most tokens that
+    the answer can have. ``slots`` are what its run takes of the limits on runs at once.
     """
 
     caller: Caller
@@ -39,8 +36,8 @@ class Prepared:
     prompt_tokens: int
     bound: int
     estimate: int
+    charges: tuple[Charge, ...]
     slots: tuple[Slot, ...]
-    verdict: Verdict
 
     @property
     def target(self) -> Target:
@@ -50,24 +47,15 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A request that may run: where it goes, what it may cost, and what was set aside for it.
+    """A request that may run, and what was set aside for it.
 
-    ``estimate`` is what the tokens-per-minute meter was charged; ``completion_bound`` is the bound to send upstream
-    where the token policy lowers the request's own.
+    ``completion_bound`` is the bound to send upstream where the token policy lowers the request's own.
     """
 
-    route: Route
-    account: Account
-    hold: Hold
-    prompt_tokens: int
-    estimate: int
-    completion_bound: int | None
+    prepared: Prepared
     verdict: Verdict
-
-    @property
-    def target(self) -> Target:
-        """Who is asked first."""
-        return self.route.first
+    hold: Hold
+    completion_bound: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +66,7 @@ class Admission:
     tokenizer: Tokenizer
     limiter: RateLimiter
     ledger: Ledger
+    till: Till
 
     async def admit(self, caller: Caller, request: ChatRequest, run_id: str) -> Admitted:
         """Model, context window, group, key, rate, balance: the first that fails is what the caller is told.
@@ -87,13 +76,16 @@ class Admission:
             DailyTokensSpent, InsufficientTokens: in this order.
             StoreUnavailable: rate or balance cannot be told, so nothing may be spent.
         """
-        return await self.reserve(await self.prepare(caller, request, run_id))
+        prepared = await self.prepare(caller, request, run_id)
+        deposit = _deposit(prepared, HOLD_SECONDS)
+        verdict, hold = await self.till.admit(caller.tenant.id, prepared.charges, prepared.slots, deposit)
+        return _admitted(prepared, verdict, hold)
 
     async def prepare(self, caller: Caller, request: ChatRequest, run_id: str, *, queued: bool = False) -> Prepared:
-        """All checks up to the rate, which is taken; a queued run takes no slot, as it does not go on yet.
+        """All checks up to the rate; a queued run takes no slot, as it does not go on yet.
 
         Raises:
-            SluiceError: as ``admit``, without InsufficientTokens.
+            SluiceError: as ``admit``, up to NoApiKey.
         """
         route = self.router.route(caller, request)
         prompt_tokens = await self._count(route.first, request)
@@ -104,11 +96,6 @@ class Admission:
         bound = self._bound(target, request, prompt_tokens)
         estimate = tokens.rate_estimate(request, prompt_tokens, bound)
         account = Account(caller.tenant.id, group.id, caller.user)
-        slots = () if queued else limits.slots(caller.tenant, account, run_id, SLOT_SECONDS)
-        charges = _charges(caller.tenant, account, target, estimate)
-        verdict = await self.limiter.take(caller.tenant.id, charges, slots)
-        if not verdict.allowed:
-            raise DailyTokensSpent(verdict) if limits.is_daily(verdict.meter) else RateLimited(verdict)
         return Prepared(
             caller,
             request,
@@ -119,57 +106,42 @@ class Admission:
             prompt_tokens,
             bound,
             estimate,
-            slots,
-            verdict,
+            _charges(caller.tenant, account, target, estimate),
+            () if queued else limits.slots(caller.tenant, account, run_id, SLOT_SECONDS),
         )
 
-    async def reserve(self, prepared: Prepared, *, waiting: float = 0.0) -> Admitted:
+    async def take(self, prepared: Prepared) -> Verdict:
+        """What a request needs of the limits, by itself: for one that may turn out to need nothing of the balance.
+
+        Raises:
+            RateLimited, DailyTokensSpent: there is no room.
+            StoreUnavailable: the limiter cannot tell.
+        """
+        verdict = await self.limiter.take(prepared.caller.tenant.id, prepared.charges, prepared.slots)
+        limits.require_room(verdict)
+        return verdict
+
+    async def reserve(self, prepared: Prepared, verdict: Verdict, *, waiting: float = 0.0) -> Admitted:
         """The last check: what the request may cost is set aside, for ``waiting`` seconds longer where it queues.
 
         Raises:
             InsufficientTokens: there is too little; the rate is given back.
             StoreUnavailable: the balance cannot be told.
         """
-        tenant = prepared.caller.tenant
         try:
-            hold = await self._take_hold(prepared, HOLD_SECONDS + waiting)
+            hold = await take_hold(self.ledger, _deposit(prepared, HOLD_SECONDS + waiting))
         except (InsufficientTokens, StoreUnavailable) as refusal:
-            # A share of this replica's own is not to be used up by what cannot be paid for now.
-            if prepared.verdict.local or isinstance(refusal, InsufficientTokens):
-                await self.waive(prepared, request=True)
+            if takes_nothing(refusal, verdict):
+                await give_back(self.limiter, prepared.caller.tenant.id, prepared.charges, prepared.slots, verdict)
             raise
-        clamp = tokens.clamped_bound(
-            tenant.policy,
-            held=hold.amount,
-            prompt_tokens=prepared.prompt_tokens,
-            request=prepared.request,
-            weight=prepared.target.model.weight,
-        )
-        return Admitted(
-            prepared.route,
-            prepared.account,
-            hold,
-            prepared.prompt_tokens,
-            prepared.estimate,
-            clamp,
-            prepared.verdict,
-        )
+        return _admitted(prepared, verdict, hold)
 
-    async def waive(self, prepared: Prepared, *, request: bool = False) -> None:
-        """Give back what ``prepare`` took, as no provider is asked: a caller without a balance, or whose answer is
-        another's, must not use up what the tenant's others may ask. It counts as a request still, unless ``request``.
+    async def waive(self, prepared: Prepared, verdict: Verdict) -> None:
+        """Give back what ``take`` took, as no provider is asked: whose answer is another's must not use up what the
+        tenant's others may ask. It counts as a request still.
         """
-        tenant = prepared.caller.tenant
-        taken = _charges(tenant, prepared.account, prepared.target, prepared.estimate)
-        back = [replace(charge, cost=-charge.cost) for charge in taken if request or charge.what != "requests"]
-        try:
-            for charge in back:
-                await self.limiter.correct(tenant.id, charge, prepared.verdict.at)
-            if prepared.slots:
-                await self.limiter.free(tenant.id, prepared.slots)
-        except StoreUnavailable:
-            # Within a minute or so the meters have forgotten it.
-            return
+        taken = [charge for charge in prepared.charges if charge.what != "requests"]
+        await give_back(self.limiter, prepared.caller.tenant.id, taken, prepared.slots, verdict)
 
     async def reading(self, caller: Caller) -> Verdict:
         """What the meters say, for a request that takes nothing from them."""
@@ -190,25 +162,23 @@ class Admission:
             prompt_tokens=prompt_tokens,
         )
 
-    async def _take_hold(self, prepared: Prepared, seconds: float) -> Hold:
-        account = prepared.account
-        asked = tokens.reservation(
-            prepared.caller.tenant.policy, prepared.prompt_tokens, prepared.bound, prepared.target.model.weight
-        )
 
-        def hold() -> Awaitable[Hold]:
-            return self.ledger.hold(
-                account,
-                prepared.run_id,
-                wanted=asked.wanted,
-                least=asked.least,
-                initial=prepared.initial_tokens,
-                seconds=seconds,
-                lasting=not is_nobody(account.group, account.user),
-            )
+def _deposit(prepared: Prepared, seconds: float) -> Deposit:
+    policy, account = prepared.caller.tenant.policy, prepared.account
+    asked = tokens.reservation(policy, prepared.prompt_tokens, prepared.bound, prepared.target.model.weight)
+    lasting = not is_nobody(account.group, account.user)
+    return Deposit(account, prepared.run_id, asked.wanted, asked.least, prepared.initial_tokens, seconds, lasting)
 
-        # Asked again it is the same hold, where otherwise a lost reply would keep the tokens until it lapses.
-        return await insist(hold, _HOLD_PATIENCE)
+
+def _admitted(prepared: Prepared, verdict: Verdict, hold: Hold) -> Admitted:
+    bound = tokens.clamped_bound(
+        prepared.caller.tenant.policy,
+        held=hold.amount,
+        prompt_tokens=prepared.prompt_tokens,
+        request=prepared.request,
+        weight=prepared.target.model.weight,
+    )
+    return Admitted(prepared, verdict, hold, bound)
 
 
 def _charges(tenant: Tenant, account: Account, target: Target, estimate: int) -> tuple[Charge, ...]:

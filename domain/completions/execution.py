@@ -103,7 +103,10 @@ class Progress:
 
 
 class Execution:
-    """One attempt at a run. ``stopping`` is why it is to stop, None while it is not."""
+    """One attempt at a run. ``stopping`` is why it is to stop, None while it is not.
+
+    ``refusal`` is there while it is not known whether the record of the run is kept: why it is not, or None.
+    """
 
     def __init__(self, job: Job, tail: Tail, writer: LogWriter, progress: Progress) -> None:
         self.job = job
@@ -111,6 +114,7 @@ class Execution:
         self.writer = writer
         self.progress = progress
         self.stopping: Stop | None = None
+        self.refusal: asyncio.Future[SluiceError | None] | None = None
         #: The event loop's time of the last look at what the run uses.
         self.checked = asyncio.get_running_loop().time()
         self._asking: asyncio.Task[object] | None = None
@@ -120,6 +124,13 @@ class Execution:
         if self.stopping is None:
             self.stopping = why
             self._nudge()
+
+    def keep(self, refusal: SluiceError | None) -> None:
+        """Say that the record of the run is kept, or why it is not: then the run comes to nothing."""
+        if self.refusal is not None:
+            self.refusal.set_result(refusal)
+        if refusal is not None:
+            self.stop(refusal)
 
     def answered_by(self, target: Target, by: Answered) -> None:
         """Take note of who answers, and how often was asked until then: what is used costs what its model costs."""

@@ -39,11 +39,13 @@ class Executions:
     def get(self, run_id: str) -> Execution | None:
         return self._running.get(run_id)
 
-    def begin(self, job: Job) -> Tail:
-        """Execute a run from now on; its tail is there at once."""
+    def begin(self, job: Job, *, is_kept: bool = True) -> Execution:
+        """Execute a run from now on. Unless its record is kept already, somebody has to say what becomes of that."""
         execution = self._register(job)
+        if not is_kept:
+            execution.refusal = asyncio.get_running_loop().create_future()
         self.hold_on(self._carry(execution))
-        return execution.tail
+        return execution
 
     async def execute(self, job: Job) -> None:
         """Execute a run to its end, or to where another process goes on with it."""

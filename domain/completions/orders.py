@@ -12,7 +12,7 @@ from domain.completions.patience import insist
 from domain.completions.production import Production, RunLimits
 from domain.completions.queue import JobQueue
 from domain.completions.tail import Tail
-from domain.errors import QueueFull, SluiceError, StoreUnavailable
+from domain.errors import GenerationInterrupted, QueueFull, SluiceError, StoreUnavailable
 from domain.ports import Clock, RunStore
 from domain.rate import Verdict
 from domain.routing import Router, names_provider
@@ -102,43 +102,80 @@ class Orders:
     async def _join_or_begin(
         self, caller: Caller, request: ChatRequest, order: Order, status: Status, key: Claimed | None = None
     ) -> Started:
-        queued = status is Status.QUEUED
+        queued, names = status is Status.QUEUED, [key] if key else []
+        is_cached = request.cache_key is not None and bool(caller.tenant.cache_seconds)
+        if not queued and not is_cached:
+            return await self._begin(await self._admission.admit(caller, request, order.run_id), order, status, names)
         prepared = await self._admission.prepare(caller, request, order.run_id, queued=queued)
-        if request.cache_key is None or not caller.tenant.cache_seconds:
-            return await self._begin(prepared, order, status, [key] if key else [])
-        name = cache_name(prepared.account, prepared.target, request, extras=order.extras)
-        under_way = self._limits.queue_seconds + self._limits.total_seconds + caller.tenant.cache_seconds
+        verdict = await self._admission.take(prepared)
+        if not is_cached:
+            return await self._begin(await self._reserve(prepared, verdict, status), order, status, names)
+        return await self._join_or_cache(prepared, verdict, order, status, names)
+
+    async def _join_or_cache(
+        self, prepared: Prepared, verdict: Verdict, order: Order, status: Status, names: list[Claimed]
+    ) -> Started:
+        """Join the run that has the cache key, or begin one that others can join."""
+        tenant = prepared.caller.tenant
+        name = cache_name(prepared.account, prepared.target, prepared.request, extras=order.extras)
+        under_way = self._limits.queue_seconds + self._limits.total_seconds + tenant.cache_seconds
         found = await self._joining.by_cache(name, order.run_id, under_way)
-        if isinstance(found, Run) and not caller.tenant.cache_charged:
-            await self._admission.waive(prepared)
-            return await self._view(prepared, order, found)
+        if isinstance(found, Run) and not tenant.cache_charged:
+            await self._admission.waive(prepared, verdict)
+            return await self._view(prepared, verdict, order, found)
         if isinstance(found, Run) and is_terminal(found.status):
-            return await self._view(prepared, order, found, charged=await self._charge(prepared, order, found))
+            charged = await self._charge(prepared, verdict, order, found)
+            return await self._view(prepared, verdict, order, found, charged=charged)
         if isinstance(found, Run):
             # Whoever pays all the same need not share the fate of a run that goes on.
-            return await self._begin(prepared, order, status, [key] if key else [])
+            return await self._begin(await self._reserve(prepared, verdict, status), order, status, names)
         try:
-            return await self._begin(prepared, order, status, [found, *([key] if key else [])], cache=found)
+            admitted = await self._reserve(prepared, verdict, status)
+            return await self._begin(admitted, order, status, [found, *names], cache=found)
         except SluiceError:
             await self._joining.give_back(found)
             raise
 
-    async def _begin(
-        self, prepared: Prepared, order: Order, status: Status, names: list[Claimed], cache: Claimed | None = None
-    ) -> Started:
-        eta = self._queue.eta(self._executions.typical_seconds(prepared.target.sent_model))
-        if status is Status.QUEUED and self._queue.waiting >= self._limits.queue_length:
-            await self._admission.waive(prepared)
+    async def _reserve(self, prepared: Prepared, verdict: Verdict, status: Status) -> Admitted:
+        if status is not Status.QUEUED:
+            return await self._admission.reserve(prepared, verdict)
+        if self._queue.waiting >= self._limits.queue_length:
+            await self._admission.waive(prepared, verdict)
             raise QueueFull
-        waiting = self._limits.queue_seconds if status is Status.QUEUED else 0.0
-        admitted = await self._admission.reserve(prepared, waiting=waiting)
-        job = self._job(prepared, order, admitted, status, cache, restartable=order.live or bool(names))
-        await self._keep_record(job, names)
+        return await self._admission.reserve(prepared, verdict, waiting=self._limits.queue_seconds)
+
+    async def _begin(
+        self, admitted: Admitted, order: Order, status: Status, names: list[Claimed], cache: Claimed | None = None
+    ) -> Started:
+        prepared = admitted.prepared
+        eta = self._queue.eta(self._executions.typical_seconds(prepared.target.sent_model))
+        job = self._job(admitted, order, status, cache, restartable=order.live or bool(names))
         started = Started(job.run, admitted.verdict, eta=eta, cache="miss" if prepared.request.cache_key else None)
         if status is Status.QUEUED:
+            await self._keep_record(job, names)
             self._queue.joined(job.run.id)
             return started
-        return replace(started, tail=self._executions.begin(job))
+        if names:
+            await self._keep_record(job, names)
+            return replace(started, tail=self._executions.begin(job).tail)
+        return replace(started, tail=await self._begin_at_once(job))
+
+    async def _begin_at_once(self, job: Job) -> Tail:
+        """Execute a run while its record is being kept: a store answers before a provider does.
+
+        Nobody is told of the run before the record stands, and it costs nothing if that never does.
+        """
+        execution = self._executions.begin(job, is_kept=False)
+        try:
+            await insist(lambda: self._store.begin(job.run, job.kept), _BEGIN_PATIENCE)
+        except SluiceError as error:
+            execution.keep(error)
+            raise
+        except BaseException:
+            execution.keep(GenerationInterrupted())
+            raise
+        execution.keep(None)
+        return execution.tail
 
     async def _keep_record(self, job: Job, names: list[Claimed]) -> None:
         """Keep the record of a new run, or leave nothing of it."""
@@ -157,15 +194,9 @@ class Orders:
         await self._production.abandon(job, Tail(job.run), error)
 
     def _job(
-        self,
-        prepared: Prepared,
-        order: Order,
-        admitted: Admitted,
-        status: Status,
-        cache: Claimed | None,
-        *,
-        restartable: bool,
+        self, admitted: Admitted, order: Order, status: Status, cache: Claimed | None, *, restartable: bool
     ) -> Job:
+        prepared = admitted.prepared
         caller, request, target = prepared.caller, prepared.request, prepared.target
         asked = prepared.route.asked
         queued = status is Status.QUEUED
@@ -195,9 +226,9 @@ class Orders:
             # Wherever it is executed, and whatever the tenant's defaults are by then, it is the same request.
             request=replace(request, provider=asked.provider.id, model=self._router.planner.asked(caller, request)),
             request_id=order.request_id,
-            prompt_tokens=admitted.prompt_tokens,
+            prompt_tokens=prepared.prompt_tokens,
             held=admitted.hold.amount,
-            estimate=admitted.estimate,
+            estimate=prepared.estimate,
             completion_bound=admitted.completion_bound,
             policy=caller.tenant.policy,
             vocabulary=target.model.tokenizer,
@@ -209,13 +240,15 @@ class Orders:
         )
         return Job(run, work, caller.tenant, prepared.route)
 
-    async def _charge(self, prepared: Prepared, order: Order, source: Run) -> int:
+    async def _charge(self, prepared: Prepared, verdict: Verdict, order: Order, source: Run) -> int:
         """Charge a caller what the answer that is kept has cost before; how much it was."""
-        admitted = await self._admission.reserve(prepared)
-        job = self._job(prepared, order, admitted, Status.IN_PROGRESS, None, restartable=False)
+        admitted = await self._admission.reserve(prepared, verdict)
+        job = self._job(admitted, order, Status.IN_PROGRESS, None, restartable=False)
         return await self._production.charge(job, source.usage)
 
-    async def _view(self, prepared: Prepared, order: Order, source: Run, *, charged: int = 0) -> Started:
+    async def _view(
+        self, prepared: Prepared, verdict: Verdict, order: Order, source: Run, *, charged: int = 0
+    ) -> Started:
         """A run of its own for a caller who gets another run's answer."""
         hit = is_terminal(source.status)
         view = Run(
@@ -238,4 +271,4 @@ class Orders:
             replayed=hit,
         )
         await insist(lambda: self._store.begin(view), _BEGIN_PATIENCE)
-        return Started(view if hit else as_view(view, source), prepared.verdict, cache="hit" if hit else "shared")
+        return Started(view if hit else as_view(view, source), verdict, cache="hit" if hit else "shared")

@@ -25,7 +25,7 @@ from domain.errors import (
 )
 from domain.facts import LeaseLost, RecordFailed, RunEnded, RunRequeued, SettlementFailed, Unexpected
 from domain.ledger import Settlement
-from domain.ports import Call, Clock, Journal, Ledger, Outbox, RateLimiter, RunNames, RunStore, Tokenizer
+from domain.ports import Call, Clock, Journal, Ledger, Outbox, RateLimiter, RunNames, RunStore, Till, Tokenizer
 from domain.runs import Claim, Ending, RunError, Status, Work, ended, ulid_time
 from domain.tokens import MAX_TOKENS, TokenPolicy
 
@@ -61,6 +61,7 @@ class Production:
     ledger: Ledger
     outbox: Outbox
     limiter: RateLimiter
+    till: Till
     tokenizer: Tokenizer
     journal: Journal
     clock: Clock
@@ -217,6 +218,10 @@ class Production:
             self.journal.record(RunRequeued(job.run.id, job.run.tenant, job.run.attempt, why))
 
     async def _end(self, execution: Execution, error: SluiceError | None) -> Handover | None:
+        refusal = await execution.refusal if execution.refusal is not None else None
+        if refusal is not None:
+            # Nobody knows of the run, so nobody pays for it.
+            execution.progress, error = Progress(self.clock()), refusal
         job, progress = execution.job, execution.progress
         if not await self._is_ours(execution):
             return Handover.LOST
@@ -235,9 +240,10 @@ class Production:
                 return Handover.LOST
             await self._settle(job, usage)
         else:
-            ending = replace(ending, charged=await self._settle(job, usage))
-            if not await self._record(execution, ending):
+            paid = await self._pay(execution, ending, usage)
+            if paid is None:
                 return Handover.LOST
+            ending = paid
         self._tell(execution, ending, error)
         # Nobody waits for the rest.
         await self._correct_rate(job, usage)
@@ -255,6 +261,22 @@ class Production:
             return completion.usage
         counted = await self.tokenizer.count(work.vocabulary, tokens.answer_texts(completion.choices))
         return Usage(work.prompt_tokens, counted)
+
+    async def _pay(self, execution: Execution, ending: Ending, usage: Usage) -> Ending | None:
+        """Settle what was used, and record the ending with what was charged; None where the run is another's."""
+        job, tail = execution.job, execution.tail
+        settlement = Settlement(job.account, job.run.id, _cost(job.work, usage))
+        try:
+            charged = await execution.writer.conclude(self.till, settlement, ending)
+        except Superseded:
+            return None
+        except StoreUnavailable:
+            # One after the other, then: each has a patience of its own, and what is owed has a place to wait in.
+            ending = replace(ending, charged=await self._settle(job, usage))
+            return ending if await self._record(execution, ending) else None
+        ending = replace(ending, charged=charged)
+        tail.close(ended(replace(job.run, tail=len(tail.entries)), ending), ending)
+        return ending
 
     async def _settle(self, job: Job, usage: Usage | None) -> int:
         """Charge what was used and return it, in tokens; a run that brought nothing gives its hold back."""
@@ -300,11 +322,7 @@ class Production:
         )
         slots = () if job.run.queued else limits.slots(tenant, account, job.run.id, 0)
         try:
-            for correction in corrections:
-                if correction.cost:
-                    await self.limiter.correct(tenant.id, correction, work.admitted_at)
-            if slots:
-                await self.limiter.free(tenant.id, slots)
+            await self.limiter.correct(tenant.id, corrections, work.admitted_at, slots)
         except StoreUnavailable:
             return
 

@@ -5,14 +5,19 @@ even if the store has lost the last of what it had acknowledged.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import TypeAlias
 
 from domain.completions.patience import insist
 from domain.completions.tail import Tail
 from domain.errors import CompletionCancelled, StoreUnavailable
-from domain.ports import RunStore
-from domain.runs import Answered, Ending, Run, Standing, Work
+from domain.ledger import Settlement
+from domain.ports import RunStore, Till
+from domain.runs import Answered, Appended, Ending, Run, Standing, Work
+
+#: Adds entries behind a number, and the ending with them; and who answers, where that is new.
+_End: TypeAlias = Callable[[int, Sequence[bytes], Answered | None], Awaitable[Appended]]
 
 #: How often one write may find that the store has lost what it had, before it counts as away.
 _REPAIRS = 3
@@ -93,8 +98,30 @@ class LogWriter:
             Superseded: the run is no longer this writer's.
             StoreUnavailable: the store has been away for longer than the grace.
         """
+
+        def end(base: int, entries: Sequence[bytes], by: Answered | None) -> Awaitable[Appended]:
+            return self._store.append(self._run.id, self._run.fence, base, entries, ending, by)
+
         await self.abort()
-        await insist(lambda: self._put(ending), self._grace)
+        await insist(lambda: self._put(end), self._grace)
+
+    async def conclude(self, till: Till, settlement: Settlement, ending: Ending) -> int:
+        """Write the last of the entries and the ending, and settle what the run cost; what was charged.
+
+        Raises:
+            Superseded: the run is no longer this writer's.
+            StoreUnavailable: a store is away; either may or may not have happened, and can be done by itself.
+        """
+        charged = 0
+
+        async def end(base: int, entries: Sequence[bytes], by: Answered | None) -> Appended:
+            nonlocal charged
+            appended, charged = await till.conclude(settlement, self._run.fence, base, entries, ending, by)
+            return appended
+
+        await self.abort()
+        await self._put(end)
+        return charged
 
     async def abort(self) -> None:
         """Stop writing; what was not acknowledged is dropped."""
@@ -117,19 +144,22 @@ class LogWriter:
             # It was said meanwhile, and maybe nothing more is for a long time.
             await insist(self._put, self._grace)
 
-    async def _put(self, ending: Ending | None = None) -> None:
+    async def _put(self, end: _End | None = None) -> None:
         self._writing = True
         try:
-            await self._put_from(len(self._tail.entries), ending)
+            await self._put_from(len(self._tail.entries), end)
         finally:
             self._writing = False
 
-    async def _put_from(self, base: int, ending: Ending | None) -> None:
+    async def _put_from(self, base: int, end: _End | None) -> None:
         run = self._run
         for _ in range(_REPAIRS):
             entries, by = self._said[base:], self.answered
             news = by if by != self._told else None
-            answer = await self._store.append(run.id, run.fence, base, entries, ending, news)
+            if end is None:
+                answer = await self._store.append(run.id, run.fence, base, entries, by=news)
+            else:
+                answer = await end(base, entries, news)
             match answer.standing:
                 case Standing.LOST:
                     raise Superseded
@@ -142,7 +172,7 @@ class LogWriter:
                 case Standing.OWNED | Standing.CANCELLING:
                     self._told = by
                     self._acknowledge(base + len(entries))
-                    if answer.standing is Standing.CANCELLING and ending is None:
+                    if answer.standing is Standing.CANCELLING and end is None:
                         raise CompletionCancelled
                     return
         raise StoreUnavailable

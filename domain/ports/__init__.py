@@ -8,6 +8,7 @@ from domain.ports.administration import Resealed, Stored, TenantDocuments
 from domain.ports.providers import Call, ChatProvider, Tokenizer
 from domain.ports.runs import CANCELS, JOBS, Doorbell, Named, Ring, RunNames, RunStore
 from domain.ports.surroundings import ApiKeyStore, Clock, Dependency, Entropy, Journal, TenantStore, TokenVerifier
+from domain.ports.till import Till
 
 __all__ = [
     "CANCELS",
@@ -31,6 +32,7 @@ __all__ = [
     "Stored",
     "TenantDocuments",
     "TenantStore",
+    "Till",
     "TokenVerifier",
     "Tokenizer",
 ]

@@ -167,15 +167,16 @@ class RateLimiter(Protocol):
         """
         ...
 
-    async def correct(self, tenant: TenantId, charge: Charge, at: float) -> None:
-        """Add ``charge.cost`` to a meter, for a cost that was estimated by the verdict of ``at`` and is known later.
+    async def correct(self, tenant: TenantId, charges: Sequence[Charge], at: float, slots: Sequence[Slot] = ()) -> None:
+        """Add costs to meters that were estimated by the verdict of ``at`` and are known later; give places back.
 
-        A negative one is given back to the time at which it was taken, as far as that is still in the window: it never
+        A negative cost is given back to the time at which it was taken, as far as that is still in the window: it never
         makes room twice. A positive one is counted now, whatever the meter holds. A daily budget is corrected on the
-        day of ``at`` only.
+        day of ``at`` only. A place that is not held is free already.
 
         Raises:
-            StoreUnavailable: the store did not answer; the meter may or may not be corrected.
+            StoreUnavailable: the store did not answer; the meters may or may not be corrected, and the places lapse in
+                any case.
         """
         ...
 
@@ -184,13 +185,5 @@ class RateLimiter(Protocol):
 
         Raises:
             StoreUnavailable: the store did not answer; it is safe to call again.
-        """
-        ...
-
-    async def free(self, tenant: TenantId, slots: Sequence[Slot]) -> None:
-        """Give places back. Idempotent: what is not held is free.
-
-        Raises:
-            StoreUnavailable: the store did not answer; it is safe to call again, and the places lapse in any case.
         """
         ...

@@ -12,14 +12,23 @@ from domain.errors import StoreUnavailable
 
 @dataclass(slots=True)
 class Proxy:
-    """Passes bytes on both ways. While it is ``losing``, a connection is cut where the reply should have come.
+    """Passes bytes on both ways. While it is ``losing``, a connection is cut where the reply should have come; where it
+    ``loses_one``, that happens once.
 
     The connections that were made before ``muted`` was last changed stay open, and bring nothing any more.
     """
 
     url: str
     losing: bool = False
+    loses_one: bool = False
     muted: int = 0
+
+    def loses(self, reply: bytes) -> bool:
+        """Whether this reply gets lost. Who has just come and asks whether anybody is there is answered."""
+        if reply == b"+PONG\r\n" or not (self.losing or self.loses_one):
+            return False
+        self.loses_one = False
+        return True
 
 
 @asynccontextmanager
@@ -58,8 +67,7 @@ async def _relay(proxy: Proxy, port: int, reader: asyncio.StreamReader, writer: 
     commands = asyncio.ensure_future(_copy(reader, up_writer))
     born = proxy.muted
     try:
-        # Who has just come and asks whether anybody is there is answered: it is the command after it that is lost.
-        while (reply := await up_reader.read(65_536)) and not (proxy.losing and reply != b"+PONG\r\n"):
+        while (reply := await up_reader.read(65_536)) and not proxy.loses(reply):
             if proxy.muted != born:
                 continue
             writer.write(reply)

@@ -78,8 +78,8 @@ async def _use_everything(connection: RedisConnection, clock: FrozenClock) -> No
     await limiter.take("acme", [charge, replace(charge, meter="day:rpm", daily=True)], [PLACE])
     await limiter.keep("acme", [PLACE])
     for cost in (1, -1):
-        await limiter.correct("acme", replace(charge, meter=f"other:{cost}", cost=2), time.time())
-        await limiter.correct("acme", replace(charge, meter=f"other:{cost}", cost=cost), time.time())
+        await limiter.correct("acme", [replace(charge, meter=f"other:{cost}", cost=2)], time.time())
+        await limiter.correct("acme", [replace(charge, meter=f"other:{cost}", cost=cost)], time.time())
     await _use_runs(runs)
     api_keys = RedisApiKeyStore(connection, monotonic=clock)
     for key in (LASTING, EXPIRING):
@@ -327,7 +327,7 @@ async def test_places_last_as_long_as_the_last_of_them(connection: RedisConnecti
 
     lifetimes = backend.lifetimes()
     for holder in ("short", "middle", "long"):
-        await limiter.free("acme", [Slot("runs", 9, holder, 1.0)])
+        await limiter.correct("acme", [], 0.0, [Slot("runs", 9, holder, 1.0)])
 
     assert lifetimes == {"ratelimit:{acme}:runs": about(MINUTE)}
     assert backend.lifetimes() == {}
@@ -337,7 +337,7 @@ async def test_a_meter_to_which_all_is_given_back_is_gone(connection: RedisConne
     limiter, charge = RedisRateLimiter(connection), Charge("tpm", "tokens", Allowance(1000), 500)
     taken = await limiter.take("acme", [charge])
 
-    await limiter.correct("acme", replace(charge, cost=-500), taken.at)
+    await limiter.correct("acme", [replace(charge, cost=-500)], taken.at)
 
     assert backend.lifetimes() == {}
 

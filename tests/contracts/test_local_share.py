@@ -42,17 +42,13 @@ class Store:
         self._answer(tenant)
         return await self.limiter.take(tenant, charges, slots)
 
-    async def correct(self, tenant: TenantId, charge: Charge, at: float) -> None:
+    async def correct(self, tenant: TenantId, charges: Sequence[Charge], at: float, slots: Sequence[Slot] = ()) -> None:
         self._answer(tenant)
-        await self.limiter.correct(tenant, charge, at)
+        await self.limiter.correct(tenant, charges, at, slots)
 
     async def keep(self, tenant: TenantId, slots: Sequence[Slot]) -> None:
         self._answer(tenant)
         await self.limiter.keep(tenant, slots)
-
-    async def free(self, tenant: TenantId, slots: Sequence[Slot]) -> None:
-        self._answer(tenant)
-        await self.limiter.free(tenant, slots)
 
     def _answer(self, tenant: TenantId) -> None:
         if tenant in self.away:
@@ -177,9 +173,9 @@ async def test_a_cost_is_corrected_where_it_was_estimated(
     store.away = {"acme"}
     own = await limiter.take("acme", [estimate])
 
-    await limiter.correct("acme", back, own.at)
+    await limiter.correct("acme", [back], own.at)
     with pytest.raises(StoreUnavailable):
-        await limiter.correct("acme", back, shared.at)
+        await limiter.correct("acme", [back], shared.at)
     local = await limiter.take("acme", [Charge("tpm", "tokens", Allowance(300), 0)])
 
     assert local.readings[0].remaining == 90
@@ -200,8 +196,7 @@ async def test_a_place_of_the_share_is_kept_and_freed_like_any_other(
     store.away = {"acme"}
 
     held = await limiter.take("acme", [], slots[1:])
-    with pytest.raises(StoreUnavailable):
-        await limiter.free("acme", slots[:1])
+    await limiter.correct("acme", [], first.at, slots[:1])
     freed = await limiter.take("acme", [], slots[1:])
 
     assert first.allowed

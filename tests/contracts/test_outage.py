@@ -76,9 +76,9 @@ class Stores:
             "ledger.settle": lambda: self.ledger.settle(BOB, "h1", 1),
             "ledger.release": lambda: self.ledger.release(BOB, "h2"),
             "limiter.take": lambda: self.limiter.take("acme", [REQUEST], [PLACE]),
-            "limiter.correct": lambda: self.limiter.correct("acme", REQUEST, 0.0),
+            "limiter.correct": lambda: self.limiter.correct("acme", [REQUEST], 0.0),
             "limiter.keep": lambda: self.limiter.keep("acme", [PLACE]),
-            "limiter.free": lambda: self.limiter.free("acme", [PLACE]),
+            "limiter.free": lambda: self.limiter.correct("acme", [], 0.0, [PLACE]),
             "ledger.touch": lambda: self.ledger.touch(BOB, "h1", 1, 60.0),
             "ledger.grant": lambda: self.ledger.grant(BOB, "g1", 5),
             "ledger.adjust": lambda: self.ledger.adjust(BOB, "a1", 5),
@@ -219,9 +219,9 @@ async def test_what_was_admitted_can_be_finished_on_a_full_server(
         "touch": lambda: stores.ledger.touch(ALICE, "h1", 1, 60.0),
         "settle": lambda: stores.ledger.settle(ALICE, "h1", 1),
         "release": lambda: stores.ledger.release(ALICE, "h2"),
-        "correct": lambda: stores.limiter.correct("acme", REQUEST, 0.0),
+        "correct": lambda: stores.limiter.correct("acme", [REQUEST], 0.0),
         "renew": lambda: stores.limiter.keep("acme", [PLACE]),
-        "free": lambda: stores.limiter.free("acme", [PLACE]),
+        "free": lambda: stores.limiter.correct("acme", [], 0.0, [PLACE]),
         "audit": lambda: stores.ledger.audit(ALICE),
         "history": lambda: stores.ledger.history(ALICE),
         "append": lambda: stores.runs.append(run.id, 1, 0, [b"x"]),
@@ -308,8 +308,8 @@ async def test_a_place_whose_reply_was_lost_is_the_same_place_when_it_is_asked_f
     await lost(proxy, far.limiter.take("acme", [], [PLACE]))
     answers = [await far.limiter.take("acme", [], [place]) for place in (PLACE, other)]
     await lost(proxy, far.limiter.keep("acme", [PLACE]))
-    await lost(proxy, far.limiter.free("acme", [PLACE]))
-    await far.limiter.free("acme", [PLACE])
+    await lost(proxy, far.limiter.correct("acme", [], 0.0, [PLACE]))
+    await far.limiter.correct("acme", [], 0.0, [PLACE])
     answers.append(await stores.limiter.take("acme", [], [other]))
 
     assert [answer.allowed for answer in answers] == [True, False, True]

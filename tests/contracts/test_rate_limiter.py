@@ -133,7 +133,7 @@ async def test_what_was_too_little_is_counted_now(limiter: RateLimiter, clock: F
     taken = await limiter.take("acme", [tokens(1000, 400)])
     clock.advance(20.0)
 
-    await limiter.correct("acme", tokens(1000, 700), taken.at)
+    await limiter.correct("acme", [tokens(1000, 700)], taken.at)
 
     verdict = await limiter.take("acme", [tokens(1000, 1)])
     assert (verdict.allowed, verdict.readings[0].remaining) == (False, 0)
@@ -146,10 +146,10 @@ async def test_what_was_too_much_comes_back_while_it_is_in_the_window(limiter: R
     clock.advance(59.0)
     await limiter.take("acme", [tokens(1000, 300)])
 
-    await limiter.correct("acme", tokens(1000, -200), taken.at)
+    await limiter.correct("acme", [tokens(1000, -200)], taken.at)
     before = await remaining(limiter, tokens(1000, 0))
     clock.advance(2.0)
-    await limiter.correct("acme", tokens(1000, -100), taken.at)
+    await limiter.correct("acme", [tokens(1000, -100)], taken.at)
 
     assert before == [300]
     assert await remaining(limiter, tokens(1000, 0)) == [700]
@@ -160,7 +160,7 @@ async def test_no_more_is_given_back_than_was_taken_then(limiter: RateLimiter, c
     clock.advance(5.0)
     await limiter.take("acme", [tokens(1000, 20)])
 
-    await limiter.correct("acme", tokens(1000, -5000), taken.at)
+    await limiter.correct("acme", [tokens(1000, -5000)], taken.at)
 
     assert await remaining(limiter, tokens(1000, 0)) == [980]
 
@@ -202,11 +202,11 @@ async def test_a_day_is_corrected_until_it_is_over(limiter: RateLimiter, clock: 
     taken = await limiter.take("acme", [daily(100, 40)])
 
     clock.now = MIDNIGHT - 1.0
-    await limiter.correct("acme", daily(100, cost), taken.at)
+    await limiter.correct("acme", [daily(100, cost)], taken.at)
     same_day = await remaining(limiter, daily(100, 0))
     clock.now = MIDNIGHT
     await limiter.take("acme", [daily(100, 50)])
-    await limiter.correct("acme", daily(100, cost), taken.at)
+    await limiter.correct("acme", [daily(100, cost)], taken.at)
 
     assert same_day == [60 - cost]
     assert await remaining(limiter, daily(100, 0)) == [50]
@@ -249,9 +249,9 @@ async def test_a_place_is_free_once_it_is_given_back_however_often(limiter: Rate
     first, second, third = (a_slot(name, limit=1) for name in ("run-1", "run-2", "run-3"))
     await limiter.take("acme", [], [first])
 
-    await limiter.free("acme", [first])
+    await limiter.correct("acme", [], 0.0, [first])
     again = await limiter.take("acme", [], [second])
-    await limiter.free("acme", [first])
+    await limiter.correct("acme", [], 0.0, [first])
     one_more = await limiter.take("acme", [], [third])
 
     assert (again.allowed, one_more.allowed) == (True, False)
@@ -277,7 +277,7 @@ async def test_a_place_that_lapsed_or_was_given_back_is_not_kept(limiter: RateLi
     lapsed, freed = a_slot("lapsed", seconds=10.0), a_slot("freed")
     await limiter.take("acme", [], [lapsed])
     await limiter.take("acme", [], [freed])
-    await limiter.free("acme", [freed])
+    await limiter.correct("acme", [], 0.0, [freed])
     clock.advance(10.0)
 
     await limiter.keep("acme", [lapsed])
@@ -289,7 +289,7 @@ async def test_a_place_that_lapsed_or_was_given_back_is_not_kept(limiter: RateLi
 
 async def test_nothing_to_keep_or_to_free_is_nothing_to_ask(limiter: RateLimiter, backend: Backend) -> None:
     await limiter.keep("acme", [])
-    await limiter.free("acme", [])
+    await limiter.correct("acme", [], 0.0, [])
 
     assert backend.calls("evalsha") == 0
 
@@ -342,13 +342,13 @@ async def test_a_random_walk_takes_the_steps_of_the_reference(
                 dice.shuffle(shapes)
                 charge = replace(shapes[0], cost=dice.choice([-1, 1]) * _cost(dice, shapes[0]))
                 at = dice.choice(times[-5:])
-                await limiter.correct("acme", charge, at)
+                await limiter.correct("acme", [charge], at)
                 meters[charge.meter] = rate.correct(meters.get(charge.meter, ()), charge, micros(at), now)
             case "keep":
                 await limiter.keep("acme", slots)
                 holders |= {slot.meter: rate.keep(holders.get(slot.meter, {}), slot, now) for slot in slots}
             case "free":
-                await limiter.free("acme", slots)
+                await limiter.correct("acme", [], 0.0, slots)
                 holders |= {slot.meter: _without(holders.get(slot.meter, {}), slot) for slot in slots}
             case _ if charges or slots:
                 changed, expected = rate.take(State(meters, holders), charges, slots, now)

@@ -229,6 +229,30 @@ async def test_a_read_that_put_overtook_is_not_believed(
 
 
 @redis_only
+async def test_a_document_that_is_asked_for_all_the_time_is_waited_for_once(
+    connection: RedisConnection, write: Write, clock: FrozenClock
+) -> None:
+    await write(DOCUMENT)
+    slow = SlowReads(connection)
+    store = RedisTenantStore(slow, defaults=DEFAULTS, monotonic=clock)  # type: ignore[arg-type] # has its command
+    slow.go_on.set()
+    await store.get("acme")
+    slow.go_on.clear()
+    slow.read.clear()
+    await write(OTHER)
+
+    clock.advance(1.0)
+    while_it_is_read = [await store.get("acme") for _ in range(3)]
+    await slow.read.wait()
+    slow.go_on.set()
+    await store.aclose()
+
+    assert while_it_is_read == [tenant(DOCUMENT)] * 3
+    clock.advance(1.9)
+    assert await store.get("acme") == tenant(OTHER)
+
+
+@redis_only
 async def test_closing_waits_for_the_reads_under_way(
     connection: RedisConnection, write: Write, backend: Backend, clock: FrozenClock
 ) -> None:

@@ -2,9 +2,10 @@
 
 import pytest
 
+from domain.errors import DailyTokensSpent, RateLimited
 from domain.ledger import Account
-from domain.limits import charges, is_daily, slots
-from domain.rate import Allowance, Charge, Slot
+from domain.limits import charges, require_room, slots
+from domain.rate import Allowance, Charge, Slot, Verdict
 from domain.tenants import Group, Limits
 from tests.builders import a_tenant, an_account, limits
 
@@ -53,7 +54,6 @@ def test_a_day_is_budgeted_in_tokens_of_the_balance_for_each_user() -> None:
     (charge,) = charges(tenant, an_account(), tokens=42, cost=84)
 
     assert charge == Charge("day:user:staff:ann", "tokens", Allowance(1_000, 86_400.0), 84, daily=True)
-    assert is_daily(charge.meter)
 
 
 def test_all_who_are_anonymous_share_one_days_budget() -> None:
@@ -64,9 +64,15 @@ def test_all_who_are_anonymous_share_one_days_budget() -> None:
     assert charge.meter == "day:group:anonymous"
 
 
-def test_a_meter_of_the_minute_is_none_of_the_day() -> None:
-    assert not is_daily("rpm")
-    assert not is_daily(None)
+@pytest.mark.parametrize(
+    ("meter", "error"),
+    [("day:user:staff:ann", DailyTokensSpent), ("rpm", RateLimited), ("user:staff:ann:runs", RateLimited)],
+)
+def test_who_is_refused_is_told_whether_it_is_for_the_day(meter: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        require_room(Verdict(False, meter=meter))
+
+    require_room(Verdict(True))
 
 
 def test_a_run_takes_a_slot_wherever_there_is_a_limit_on_runs_at_once() -> None:

@@ -95,6 +95,8 @@ async def test_half_a_minute_without_redis_hangs_nobody_and_loses_nothing(
 
     darken(server, how)
     dark = time.monotonic()
+    # Those who asked before may all have been admitted, and wait for their answers until the light.
+    clients += [asyncio.ensure_future(load.keep_asking(gateway)) for _ in range(5)]
     await asyncio.sleep(DARK)
     waiting = await asyncio.to_thread(written, folder)
     lighten(server, how)

@@ -64,10 +64,11 @@ async def test_jobs_of_a_replica_that_is_told_to_end_are_finished_by_another(sta
     here.process.send_signal(signal.SIGTERM)
     told = time.monotonic()
     stage.work(SLUICE_JOB_SLOTS="6")
+    # Who has read a part of a job that is begun again is told so, and gets no more.
+    assert await asyncio.to_thread(here.process.wait, 20) == 0
     states = await asyncio.gather(*(fetch(there, job, wait=30) for job in jobs))
 
     assert [state.json["status"] for state in states] == ["completed"] * 6
-    assert await asyncio.to_thread(here.process.wait, 20) == 0
     assert stage.store.spent() == 6 * COST
     assert stage.store.settlements() == [COST] * 6
     figure(

@@ -53,4 +53,4 @@ async def test_a_request_asks_redis_a_handful_of_times(stage: Stage, figure: Fig
         f"{scripts / REQUESTS:.2f} scripts a request, rounds of housekeeping among them, {micros / REQUESTS:.0f} "
         f"microseconds of the server in them; inside and outside of scripts: {shown}"
     )
-    assert scripts / REQUESTS < 12
+    assert scripts / REQUESTS < 8

@@ -7,6 +7,7 @@ import pytest
 from adapters.memory.share import LocalShare
 from domain.chat import ChatRequest
 from domain.completions.admission import HOLD_SECONDS
+from domain.completions.till import SeparateTill
 from domain.errors import (
     ContextLengthExceeded,
     InsufficientTokens,
@@ -140,7 +141,7 @@ async def test_each_flaw_alone_is_told_and_costs_nothing(
 async def test_a_prompt_may_fill_the_window_to_the_last_token(world: World) -> None:
     admitted = await world.admission().admit(a_good_caller(), a_request(completion_bound=992), RUN_ID)
 
-    assert admitted.prompt_tokens == PROMPT
+    assert admitted.prepared.prompt_tokens == PROMPT
 
 
 async def test_a_request_beyond_the_rate_is_told_when_to_come_back_and_is_not_reserved(world: World) -> None:
@@ -198,15 +199,18 @@ async def test_the_prompt_is_counted_with_the_models_vocabulary_and_its_rule_for
         a_caller(), a_request(user([{"type": "text", "text": "Hi"}, picture])), RUN_ID
     )
 
-    assert admitted.prompt_tokens == PROMPT + 50
+    assert admitted.prepared.prompt_tokens == PROMPT + 50
     assert world.tokenizer.vocabularies == ["cl100k_base"]
 
 
 async def test_the_target_is_complete(world: World) -> None:
     admitted = await world.admission().admit(a_good_caller(), a_request(), RUN_ID)
 
-    assert (admitted.target.key, admitted.target.base_url) == ("sk-acme", "https://acme.example.com/v1")
-    assert admitted.target.sent_model == "gpt-4o"
+    assert (admitted.prepared.target.key, admitted.prepared.target.base_url) == (
+        "sk-acme",
+        "https://acme.example.com/v1",
+    )
+    assert admitted.prepared.target.sent_model == "gpt-4o"
 
 
 # --- what is taken ----------------------------------------------------------------------------------------------------
@@ -225,7 +229,7 @@ async def test_the_most_that_a_request_can_cost_is_held(world: World, request_: 
     admitted = await world.admission().admit(a_good_caller(), request_, RUN_ID)
 
     assert admitted.hold == Hold(RUN_ID, wanted)
-    assert admitted.account == an_account()
+    assert admitted.prepared.account == an_account()
     assert await world.balance() == INITIAL - wanted
 
 
@@ -260,7 +264,7 @@ async def test_a_caller_without_a_balance_takes_nothing_from_the_tenants_meters(
     admitted = await world.admission().admit(rich, a_request(), RUN_ID)
 
     assert {type(refusal) for refusal in refusals} == {InsufficientTokens}
-    assert [reading.remaining for reading in admitted.verdict.readings] == [1, 5_000 - admitted.estimate]
+    assert [reading.remaining for reading in admitted.verdict.readings] == [1, 5_000 - admitted.prepared.estimate]
 
 
 async def test_a_meter_that_cannot_be_given_back_does_not_hide_the_empty_balance(world: World) -> None:
@@ -274,7 +278,7 @@ async def test_a_meter_that_cannot_be_given_back_does_not_hide_the_empty_balance
 
 async def test_while_no_balance_can_be_told_nothing_of_a_replicas_share_is_used_up(world: World) -> None:
     share = LocalShare(world.limiter.port, world.clock, ListJournal(), replicas=1)
-    admission = replace(world.admission(), limiter=share)
+    admission = replace(world.admission(), limiter=share, till=SeparateTill(share, world.ledger.port, world.store.port))
     caller = a_good_caller(limits=limits(requests=2, tokens=5_000))
     world.limiter.fail("take", times=99)
     world.ledger.fail("hold", times=99)
@@ -286,7 +290,7 @@ async def test_while_no_balance_can_be_told_nothing_of_a_replicas_share_is_used_
     admitted = await admission.admit(caller, a_request(), RUN_ID)
 
     assert admitted.verdict.local
-    assert [reading.remaining for reading in admitted.verdict.readings] == [1, 5_000 - admitted.estimate]
+    assert [reading.remaining for reading in admitted.verdict.readings] == [1, 5_000 - admitted.prepared.estimate]
 
 
 async def test_the_meters_are_charged_one_request_and_a_likely_number_of_tokens() -> None:
@@ -295,10 +299,10 @@ async def test_the_meters_are_charged_one_request_and_a_likely_number_of_tokens(
 
     admitted = await world.admission().admit(caller, a_request(), RUN_ID)
 
-    assert admitted.estimate == PROMPT + TYPICAL_COMPLETION
+    assert admitted.prepared.estimate == PROMPT + TYPICAL_COMPLETION
     assert [(reading.what, reading.remaining) for reading in admitted.verdict.readings] == [
         ("requests", 9),
-        ("tokens", 5_000 - admitted.estimate),
+        ("tokens", 5_000 - admitted.prepared.estimate),
     ]
 
 
@@ -321,8 +325,8 @@ async def test_members_accounts_last_and_those_of_nobody_in_particular_do_not(
 ) -> None:
     caller = replace(a_good_caller(groups={group: Group(group, initial_tokens=50)}), group=group, user=user)
     admitted = await world.admission().admit(caller, a_request(), RUN_ID)
-    await world.ledger.wrapped.settle(admitted.account, RUN_ID, 10)
+    await world.ledger.wrapped.settle(admitted.prepared.account, RUN_ID, 10)
 
     world.clock.advance(86_401.0)
 
-    assert await world.ledger.wrapped.available(admitted.account) == a_day_later
+    assert await world.ledger.wrapped.available(admitted.prepared.account) == a_day_later

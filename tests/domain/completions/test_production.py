@@ -579,7 +579,7 @@ async def test_a_reply_that_is_lost_doubles_nothing_and_loses_nothing(world: Wor
 
     assert tail.entries == await world.log(run) == said(*chunks)
     assert (await world.record(run)).status is Status.COMPLETED
-    assert world.ledger.calls["settle"] == 1
+    assert await world.settlements() == 1
     assert world.journal.of(RecordFailed) == []
 
 
@@ -593,7 +593,7 @@ async def test_a_store_that_stays_away_ends_the_run_for_those_who_read_it_here(w
     assert (ending.status, ending.error) == (Status.FAILED, RunError.of(StoreUnavailable()))
     assert tail.entries == []
     assert world.journal.of(RecordFailed) == [RecordFailed(run.id, "acme")]
-    assert world.ledger.calls["settle"] == 1
+    assert await world.settlements() == 1
 
 
 async def test_a_record_that_cannot_be_written_is_noted_and_known_here(world: World) -> None:

@@ -165,7 +165,12 @@ async def test_a_request_that_is_refused_leaves_nothing_behind(world: World, que
 
 
 @pytest.mark.parametrize("replies", ["failed", "lost"])
-async def test_a_run_that_cannot_be_recorded_is_not_begun_and_gives_its_hold_back(world: World, replies: str) -> None:
+@pytest.mark.parametrize("answers", ["at once", "late"])
+async def test_a_run_that_cannot_be_recorded_comes_to_nothing_and_gives_its_hold_back(
+    world: World, replies: str, answers: str
+) -> None:
+    if answers == "late":
+        world.provider.script = (asyncio.Event(),)
     if replies == "failed":
         world.store.fail("begin", times=99)
     else:
@@ -177,7 +182,24 @@ async def test_a_run_that_cannot_be_recorded_is_not_begun_and_gives_its_hold_bac
     await replica.drain(10.0)
 
     assert await world.balance() == INITIAL
-    assert world.provider.calls == []
+    assert (await world.settlements(), world.provider.open) == (0, 0)
+
+
+async def test_the_provider_is_asked_while_the_record_is_written_but_nobody_is_told_of_it(world: World) -> None:
+    arrived, release = world.store.hold_up("begin", reply=True)
+    replica = world.replica()
+
+    starting = asyncio.ensure_future(start(replica))
+    await arrived.wait()
+    await until(lambda: bool(world.provider.calls))
+    await settled()
+    told, charged = starting.done(), await world.settlements()
+    release.set()
+
+    assert (told, charged) == (False, 0)
+    tail = (await starting).tail
+    assert tail is not None
+    assert (await ended(tail)).status is Status.COMPLETED
 
 
 @pytest.mark.parametrize("replies", ["failed", "lost"])

@@ -163,11 +163,12 @@ async def test_of_more_runs_than_are_allowed_at_once_one_is_refused_until_anothe
 
 async def test_a_queued_run_takes_no_slot_of_those_that_go_on(world: World) -> None:
     caller = a_caller(a_tenant(limits=Limits(concurrent_runs=1)))
-    await world.admission().prepare(caller, a_request(), "run-1", queued=True)
+    admission = world.admission()
+    await admission.take(await admission.prepare(caller, a_request(), "run-1", queued=True))
 
-    prepared = await world.admission().prepare(caller, a_request(), "run-2")
+    verdict = await admission.take(await admission.prepare(caller, a_request(), "run-2"))
 
-    assert prepared.verdict.allowed
+    assert verdict.allowed
 
 
 async def test_a_request_that_is_refused_for_its_balance_gives_its_slot_back(world: World) -> None:

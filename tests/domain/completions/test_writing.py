@@ -173,7 +173,7 @@ async def test_replies_that_are_lost_double_nothing(world: World, talk: Talk, ti
 
     assert execution.tail.entries == await world.log(execution.job.run) == SAID
     assert (await world.record(execution.job.run)).status is Status.COMPLETED
-    assert world.ledger.calls["settle"] == 1
+    assert await world.settlements() == 1
 
 
 @pytest.mark.parametrize("silent", [False, True])
@@ -210,7 +210,7 @@ async def test_a_store_that_stays_away_from_a_silent_run_ends_it_when_the_grace_
 
     assert ending.error == RunError.of(StoreUnavailable())
     assert world.provider.open == 0
-    assert world.ledger.calls["settle"] == 1
+    assert await world.settlements() == 1
 
 
 async def test_a_cancellation_that_is_learnt_while_the_store_recovers_stops_a_silent_provider(
@@ -253,7 +253,7 @@ async def test_a_store_that_lost_its_tail_gets_the_same_entries_under_the_same_n
     assert lost == kept
     assert tail.entries == await world.log(run) == SAID
     assert (await world.record(run)).status is Status.COMPLETED
-    assert world.ledger.calls["settle"] == 1
+    assert await world.settlements() == 1
 
 
 @pytest.mark.parametrize("again", ["at the next word", "at the end", "in silence"])

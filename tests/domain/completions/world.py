@@ -28,6 +28,8 @@ from domain.completions.queue import JobQueue
 from domain.completions.reading import Reading
 from domain.completions.runs import CompletionRuns
 from domain.completions.tail import Tail
+from domain.completions.till import SeparateTill
+from domain.ledger import EntryKind
 from domain.providers import Planner
 from domain.routing import Draw, Router
 from domain.runs import Cursor, Ending, Run, Work, is_terminal
@@ -102,8 +104,13 @@ class World:
     # --- replicas -------------------------------------------------------------------------------------------------
 
     def admission(self, process: Process | None = None) -> Admission:
-        reach = (process or Process()).port
-        return Admission(self.router, self.tokenizer, reach(self.limiter.port), reach(self.ledger.port))
+        process = process or Process()
+        limiter, ledger = process.port(self.limiter.port), process.port(self.ledger.port)
+        return Admission(self.router, self.tokenizer, limiter, ledger, self.till(process))
+
+    def till(self, process: Process) -> SeparateTill:
+        reach = process.port
+        return SeparateTill(reach(self.limiter.port), reach(self.ledger.port), reach(self.store.port))
 
     @property
     def router(self) -> Router:
@@ -124,6 +131,7 @@ class World:
             reach(self.ledger.port),
             self.outbox,
             reach(self.limiter.port),
+            self.till(process or Process()),
             self.tokenizer,
             reach(self.journal),
             self.clock,
@@ -181,20 +189,25 @@ class World:
         kept = Work(
             request,
             "req-1",
-            admitted.prompt_tokens,
+            admitted.prepared.prompt_tokens,
             admitted.hold.amount,
-            admitted.estimate,
+            admitted.prepared.estimate,
             admitted.completion_bound,
             caller.tenant.policy,
-            admitted.route.first.model.tokenizer,
+            admitted.prepared.route.first.model.tokenizer,
             **{"admitted_at": admitted.verdict.at, **(work or {})},
         )
         await self.store.wrapped.begin(run, kept)
-        job = Job(run, kept, caller.tenant, admitted.route)
+        job = Job(run, kept, caller.tenant, admitted.prepared.route)
         return self.production(limits, process).execution(job, Tail(run))
 
     async def balance(self) -> int:
         return await self.ledger.wrapped.available(an_account())
+
+    async def settlements(self) -> int:
+        """How often anything was charged."""
+        history = await self.ledger.wrapped.history(an_account())
+        return [entry.kind for entry in history].count(EntryKind.SETTLE)
 
     async def log(self, run: Run) -> list[bytes]:
         """The entries that the store has of a run."""

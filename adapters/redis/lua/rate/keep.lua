@@ -10,7 +10,7 @@ for place, key in ipairs(KEYS) do
   local slot = slot_at(3 * place - 1)
   local lapse = tonumber(redis.call('ZSCORE', key, slot.holder))
   if lapse and lapse > now then
-    hold(key, slot, now)
+    hold_place(key, slot, now)
   end
 end
 return 'OK'

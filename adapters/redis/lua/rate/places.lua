@@ -17,7 +17,7 @@ local function fits(key, slot, now)
 end
 
 -- rate.hold
-local function hold(key, slot, now)
+local function hold_place(key, slot, now)
   redis.call('ZADD', key, digits(now + slot.lasts), slot.holder)
   -- The last to lapse takes the key along, a second later.
   local ms = math.ceil(slot.lasts / 1000) + 1000
