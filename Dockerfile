@@ -6,7 +6,9 @@ WORKDIR /app
 COPY requirements/runtime.txt requirements/build.txt requirements/
 RUN python -m venv --without-pip /opt/venv \
     && pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --require-hashes --only-binary :all: \
-        -r requirements/runtime.txt -r requirements/build.txt
+        -r requirements/runtime.txt -r requirements/build.txt \
+    # Runs code whenever Python starts, for a distutils that nobody here uses.
+    && rm /opt/venv/lib/python*/site-packages/distutils-precedence.pth
 
 COPY LICENSE pyproject.toml ./
 COPY domain domain

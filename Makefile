@@ -4,7 +4,7 @@
 pytest = PATH=$(CURDIR)/.tools:$$PATH LD_LIBRARY_PATH=$(CURDIR)/.tools/lib$${LD_LIBRARY_PATH:+:$$LD_LIBRARY_PATH} .venv/bin/pytest
 WORKERS ?= 2
 
-.PHONY: help install install-dev test-tools run lint check test soak bench lock clean
+.PHONY: help install install-dev test-tools run lint check test soak bench mutants sbom lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -45,6 +45,12 @@ soak: test-tools ## the ledger's soak for SOAK_SECONDS, ten minutes by default
 
 bench: test-tools ## the gateway beside nginx and no gateway at all; ARGS="--targets direct,gateway,litellm --install" for peers
 	PATH=$(CURDIR)/.tools:$$PATH .venv/bin/python -m benchmarks $(ARGS)
+
+mutants: test-tools ## change the modules that keep strangers out, place by place, and see that a test fails; ARGS="auth" chooses
+	.venv/bin/python scripts/mutants $(ARGS)
+
+sbom: install ## the bill of materials, CycloneDX JSON, from the lock file
+	@.venv/bin/python scripts/sbom
 
 lock: install-dev ## renew the lock files from pyproject.toml and package.json; ARGS=--upgrade takes the newest versions
 	@scripts/lock $(ARGS)

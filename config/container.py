@@ -91,7 +91,7 @@ class Container(containers.DeclarativeContainer):
     journal = providers.Singleton(Journals, journals)
     tokenizer = providers.Singleton(TiktokenTokenizer)
     transport = providers.Singleton(PooledTransport)
-    provider = providers.Singleton(OpenAIProvider, transport, deadlines=deadlines)
+    provider = providers.Singleton(OpenAIProvider, transport, deadlines=deadlines, journal=journal)
     #: Whoever can vouch for a token: ``composition`` adds the secret's and the issuer's verifier.
     vouchers = providers.List()
     api_keys = providers.Singleton(ApiKeys, store=api_key_store, tenants=tenants, clock=clock, entropy=entropy)

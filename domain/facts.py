@@ -120,6 +120,16 @@ class TargetChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class EventsSkipped:
+    """A stream had ``events`` in it that were malformed, and in which no text can have been."""
+
+    request_id: str
+    provider: str
+    model: str
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunRequeued:
     """A run waits for its next attempt: whoever executed attempt ``attempt`` went away, or is shutting down."""
 
@@ -208,6 +218,7 @@ Fact: TypeAlias = (
     | RunEnded
     | ProviderAsked
     | TargetChanged
+    | EventsSkipped
     | RunJoined
     | StreamResumed
     | RunRequeued

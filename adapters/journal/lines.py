@@ -8,6 +8,7 @@ from adapters.journal.traces import trace
 from domain.facts import (
     Administered,
     CompletionRequested,
+    EventsSkipped,
     Fact,
     LeaseLost,
     LimitsLocal,
@@ -94,13 +95,13 @@ def line_of(fact: Fact) -> Line:
         case Administered(changed=changed):
             audit = {name: getattr(fact, name) for name in _AUDIT}
             return Line("INFO", "Administered", audit | {"changed": " ".join(changed)})
-        case ProviderAsked() | TargetChanged():
+        case ProviderAsked() | TargetChanged() | EventsSkipped():
             return _of_target(fact)
         case _:
             return _of_trouble(fact)
 
 
-def _of_target(fact: ProviderAsked | TargetChanged) -> Line:
+def _of_target(fact: ProviderAsked | TargetChanged | EventsSkipped) -> Line:
     match fact:
         case ProviderAsked(error_code=code, seconds=seconds):
             level, message = ("DEBUG", "Provider answered") if code is None else ("WARNING", "Provider failed")
@@ -110,6 +111,9 @@ def _of_target(fact: ProviderAsked | TargetChanged) -> Line:
             level = "INFO" if state in ("closed", "probing") else "WARNING"
             fields = {"provider": provider, "model": model, "key_id": key_id, "seconds": round(seconds, 3)}
             return Line(level, f"Target {state}", fields)
+        case EventsSkipped(request_id=request_id, provider=provider, model=model, events=events):
+            fields = {"request_id": request_id, "provider": provider, "model": model, "events": events}
+            return Line("WARNING", "Malformed events skipped", fields)
         case _:
             assert_never(fact)
 

@@ -36,6 +36,9 @@ class Families:
 
         self.runs = Counts("sluice_runs_total", "Runs that ended, by their last state", (*_RUN, "status", *own))
         self.failures = Counts("sluice_run_failures_total", "Runs that failed, by error code", ("provider", "code"))
+        self.skipped = Counts(
+            "sluice_provider_events_skipped_total", "Malformed events of streams that went on", ("provider",)
+        )
         self.run_seconds = Spread(
             "sluice_run_duration_seconds", "Time from the last attempt's begin to the run's end", _RUN, _ANSWER
         )

@@ -9,6 +9,7 @@ from adapters.metrics.tables import OTHER
 from domain.facts import (
     Administered,
     CompletionRequested,
+    EventsSkipped,
     Fact,
     LeaseLost,
     LimitsLocal,
@@ -30,7 +31,8 @@ from domain.facts import (
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 #: What happens seldom, if at all.
 _Rare: TypeAlias = (
-    TargetChanged
+    EventsSkipped
+    | TargetChanged
     | Administered
     | RunRequeued
     | LeaseLost
@@ -72,6 +74,8 @@ class CountingJournal:
         match fact:
             case TargetChanged(provider=provider, state=state):
                 self._families.target_changes.add((provider, state))
+            case EventsSkipped(provider=provider, events=events):
+                self._families.skipped.add((provider,), events)
             case Administered(action=action):
                 self._families.administered.add((action,))
             case RunRequeued(why=why):

@@ -17,7 +17,8 @@ from adapters.openai.sse import MAX_EVENT_BYTES
 from adapters.openai.stream import StreamedAnswer, folded
 from domain.chat import Chunk, Completion
 from domain.errors import ProviderBadResponse, ProviderError
-from domain.ports import Call
+from domain.facts import EventsSkipped
+from domain.ports import Call, Journal
 
 _EVENTS = "text/event-stream"
 _JSON = "application/json"
@@ -60,12 +61,14 @@ class OpenAIProvider:
         deadlines: Deadlines = Deadlines(),
         sizes: SizeLimits = SizeLimits(),
         user_agent: str = "sluice",
+        journal: Journal | None = None,
     ) -> None:
         # The transport is called without httpx's client around it: that would add nothing but time and a cookie jar.
         self._transport = transport
         self._deadlines = deadlines
         self._sizes = sizes
         self._user_agent = user_agent
+        self._journal = journal
         self._extensions = {"timeout": {"connect": deadlines.connect, "pool": deadlines.connect}}
 
     async def create_chat_completion(self, call: Call) -> Completion:
@@ -102,6 +105,7 @@ class OpenAIProvider:
                 answer.conclude()
                 await _let_end(parts)
             finally:
+                self._tell(answer, call)
                 await _body(response).aclose()
 
     async def aclose(self) -> None:
@@ -159,6 +163,11 @@ class OpenAIProvider:
             async with asyncio.timeout(self._deadlines.leftover):
                 body = await _read(response, self._sizes.refusal)
         return refusal(response.status_code, response.headers, body, call.target, time.time())
+
+    def _tell(self, answer: StreamedAnswer, call: Call) -> None:
+        if answer.skipped and self._journal is not None:
+            target = call.target
+            self._journal.record(EventsSkipped(call.request_id, target.provider.id, target.sent_model, answer.skipped))
 
     def _patience_with(self, answer: StreamedAnswer) -> float:
         return self._deadlines.leftover if answer.is_exhausted else self._deadlines.idle

@@ -1,5 +1,7 @@
 """One streamed answer on its way from bytes to chunks, and the question of whether it is whole. Does no I/O."""
 
+import re
+
 from adapters.openai.sse import MAX_EVENT_BYTES, EventParser, EventTooLarge
 from adapters.openai.wire import ChunkReader
 from domain.chat import Chunk, Completion
@@ -8,6 +10,7 @@ from domain.errors import ProviderBadResponse, ProviderError, ProviderTruncated
 from domain.ports import Call
 
 _DONE = b"[DONE]"
+_OF_OBJECTS = re.compile(rb'["{}]')
 
 
 class StreamedAnswer:
@@ -21,6 +24,8 @@ class StreamedAnswer:
         self._reader = ChunkReader(call)
         self._failure: ProviderError | None = None
         self.events = 0
+        #: Malformed events, which are none: they show neither that the provider is alive nor that it is not.
+        self.skipped = 0
         self.is_done = False
 
     @property
@@ -72,12 +77,23 @@ class StreamedAnswer:
         if not event:
             # It keeps a connection alive and says no more than a comment would.
             return False
-        self.events += 1
         self.is_done = event == _DONE
-        chunk = self._reader.read(event) if not self.is_done else None
+        try:
+            chunk = self._reader.read(event) if not self.is_done else None
+        except ProviderBadResponse:
+            if not self._is_harmless(event):
+                raise
+            self.skipped += 1
+            return False
+        self.events += 1
         if chunk is not None:
             chunks.append(chunk)
         return self.is_done
+
+    def _is_harmless(self, event: bytes) -> bool:
+        """Whether an event that cannot be read had no text in it: there was none to come, or it is not even a part of
+        an object."""
+        return self._reader.has_said_all or not _OF_OBJECTS.search(event)
 
 
 def folded(data: bytes, call: Call) -> Completion:

@@ -106,11 +106,14 @@ class ChunkReader:
         return self.has_choices and all(choice.finished for choice in self._choices.values())
 
     @property
+    def has_said_all(self) -> bool:
+        """Whether every choice that was asked for has ended."""
+        return self.is_finished and len(self._choices) >= (self._call.body.get("n") or 1)
+
+    @property
     def is_exhausted(self) -> bool:
         """Whether nothing is left to come but the mark of the end."""
-        if not self._usage_seen or not self.is_finished:
-            return False
-        return len(self._choices) >= (self._call.body.get("n") or 1)
+        return self._usage_seen and self.has_said_all
 
     def read(self, data: bytes) -> Chunk | None:
         """The chunk that an event's data holds; None where it says nothing.

@@ -31,6 +31,7 @@ FACTS: tuple[Fact, ...] = (
         facts.TargetChanged("openai", "gpt-4o", "0123456789ab", state, 5.0)
         for state in (*(state.value for state in State), "cooling", "quarantined", "drained")
     ),
+    facts.EventsSkipped("req-1", "openai", "gpt-4o", 1),
     facts.RunRequeued("job-1", "acme", 1, "worker_lost"),
     facts.RunJoined("job-1", "acme", "openai", "gpt-4o", "hit"),
     facts.StreamResumed("job-1", "acme", 3),

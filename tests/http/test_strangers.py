@@ -1,5 +1,7 @@
 """Whose a run is: another's is as unknown as one that never was, down to the last byte."""
 
+import statistics
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeAlias
@@ -155,3 +157,21 @@ async def test_a_bad_token_does_not_keep_nobody_from_their_job(replica: Replica,
     shown = await replica.client.get(job.headers["content-location"], headers=nobody)
 
     assert shown.status_code == 200
+
+
+async def test_anothers_run_takes_no_longer_to_be_unknown_than_one_that_never_was(replica: Replica) -> None:
+    tenant = await replica.add_tenant()
+    owner, stranger = Member(replica, tenant), Member(replica, tenant, user="bob")
+    theirs = (await owner.post(TENANT)).headers["x-completion-id"]
+    never = theirs[:-1] + ("A" if theirs[-1] != "A" else "B")
+    taken: dict[str, list[float]] = {theirs: [], never: []}
+
+    for _ in range(150):
+        # In turns, so that whatever else the machine does is the same for both.
+        for run_id, seconds in taken.items():
+            begun = time.perf_counter()
+            assert (await stranger.fetch(TENANT, run_id)).status_code == 404
+            seconds.append(time.perf_counter() - begun)
+
+    fastest, other = (statistics.quantiles(seconds, n=10)[2] for seconds in taken.values())
+    assert abs(fastest - other) < 0.001

@@ -19,6 +19,7 @@ from domain.errors import (
     ProviderTruncated,
     ProviderUnreachable,
 )
+from domain.facts import EventsSkipped
 from tests.adapters.openai.asking import Form, answer, both_forms, call_to, failure_of, outcome
 from tests.adapters.openai.calls import a_call, a_target, choice_of, event_of, streamed, text_of
 from tests.adapters.openai.servers import (
@@ -33,6 +34,7 @@ from tests.adapters.openai.servers import (
     stalling,
     take_request,
 )
+from tests.fakes import ListJournal
 from tests.provider.process import ProviderProcess
 
 pytestmark = pytest.mark.anyio
@@ -291,3 +293,31 @@ async def test_a_refusal_whose_text_does_not_come_is_known_by_its_status(
         error = await failure_of(provider, a_call(a_target("echo", origin)), form)
 
     assert type(error) is kind
+
+
+# --- F20: malformed events ----------------------------------------------------------------------------------------
+
+
+async def test_events_that_are_skipped_are_told_once(transport: PooledTransport) -> None:
+    journal = ListJournal()
+    stream = streamed(b"ping", SAID, b"ping", FINISHED, b"{", b"[DONE]")
+
+    async with serving(answering(EVENTS_HEAD, stream)) as origin:
+        found = await outcome(OpenAIProvider(transport, journal=journal), a_call(a_target("echo", origin)))
+
+    assert (text_of(found.chunks), found.error) == ("hello", None)
+    assert journal.facts == [EventsSkipped("req-1", "openai", "echo", 3)]
+
+
+async def test_events_that_are_skipped_are_no_sign_of_life(provider: OpenAIProvider) -> None:
+    async def ping(reader: Reader, writer: Writer) -> None:
+        await answering(EVENTS_HEAD, streamed(SAID))(reader, writer)
+        while True:
+            writer.write(streamed(b"ping"))
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async with serving(ping) as origin, asyncio.timeout(5):
+        found = await outcome(provider, a_call(a_target("echo", origin)))
+
+    assert type(found.error) is ProviderTimeout

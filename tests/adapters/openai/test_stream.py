@@ -107,6 +107,21 @@ def test_the_same_chunks_come_however_the_bytes_are_cut(cuts: Iterable[int]) -> 
     assert chunks == uncut
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_it_does_not_matter_at_which_byte_a_stream_is_cut(end: bytes) -> None:
+    events = [event_of(choice_of({"content": text})) for text in ("one", "\u2028", 'a "word"', "é🌍")]
+    whole = b"\xef\xbb\xbf: ping\n\n" + streamed(SAID, *events, FINISHED, USED, DONE)
+    whole = whole.replace(b"\n", end)
+
+    _, uncut = a_stream(whole)
+
+    assert text_of(uncut) == 'helloone\u2028a "word"é🌍'
+    for at in range(len(whole)):
+        answer, chunks = a_stream(whole[:at], whole[at:])
+        answer.conclude()
+        assert chunks == uncut
+
+
 # --- a stream in the place of a whole answer ----------------------------------------------------------------------
 
 
@@ -142,3 +157,44 @@ def test_it_says_why_it_ended_even_where_the_stream_did_not() -> None:
 def test_it_is_refused_where_it_is_not_whole() -> None:
     with pytest.raises(ProviderTruncated):
         folded(streamed(SAID), a_call())
+
+
+# --- events that cannot be read -----------------------------------------------------------------------------------
+
+HALF = b'{"id": "chatcmpl'
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        pytest.param([b"ping", SAID, b"PROCESSING", FINISHED, USED, DONE], id="words"),
+        pytest.param([SAID, b"null", b"[]", b"7", FINISHED, USED, DONE], id="JSON that is nothing"),
+        pytest.param([SAID, FINISHED, HALF, b'"x', USED, DONE], id="behind the end of the text"),
+    ],
+)
+def test_an_event_that_cannot_be_read_is_skipped_where_no_text_can_be_lost(events: list[bytes]) -> None:
+    answer, chunks = a_stream(streamed(*events))
+
+    answer.conclude()
+
+    readable = {SAID, FINISHED, USED, DONE}
+    assert text_of(chunks) == "hello"
+    assert chunks[-1].usage == Usage(5, 7)
+    assert (answer.events, answer.skipped) == (4, len([event for event in events if event not in readable]))
+
+
+@pytest.mark.parametrize("event", [HALF, b'lo"}}]}', b'"a text"', b'["a"]', b"x}"])
+def test_an_event_that_may_have_held_text_ends_the_stream(event: bytes) -> None:
+    answer, chunks = a_stream(streamed(SAID, event, SAID, FINISHED, DONE))
+
+    assert text_of(chunks) == "hello"
+    with pytest.raises(ProviderBadResponse):
+        answer.conclude()
+
+
+def test_a_choice_that_is_still_to_come_may_lose_its_text() -> None:
+    answer = StreamedAnswer(a_call(n=2))
+    answer.feed(streamed(SAID, FINISHED, HALF))
+
+    with pytest.raises(ProviderBadResponse):
+        answer.conclude()
