@@ -71,6 +71,7 @@ class CountingJournal:
                 self._rare(fact)
 
     def _rare(self, fact: _Rare) -> None:
+        # LimitsShared is the end of what LimitsLocal counts.
         match fact:
             case TargetChanged(provider=provider, state=state):
                 self._families.target_changes.add((provider, state))
@@ -84,9 +85,6 @@ class CountingJournal:
                 self._families.leases_lost.add(())
             case LimitsLocal():
                 self._families.limits_local.add(())
-            case LimitsShared():
-                # A time is counted when it begins.
-                return
             case SettlementFailed():
                 self._families.settlements_failed.add(())
             case RecordFailed():
