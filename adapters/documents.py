@@ -44,6 +44,10 @@ def _require_open(text: str) -> str:
 _Key: TypeAlias = Annotated[
     str, StringConstraints(strip_whitespace=True, pattern=r"^[\x21-\x7e]*$"), AfterValidator(_require_open)
 ]
+#: Scheme, host and port as a browser writes them, in lower case and without a port that goes without saying; or all.
+_Origin: TypeAlias = Annotated[
+    str, StringConstraints(pattern=r"^(\*|https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?)$", max_length=300)
+]
 
 
 class _Part(BaseModel):
@@ -113,6 +117,7 @@ class _Document(_Part):
     detach_grace: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)] = 10.0
     cache_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 3_600.0
     cache_charged: bool = False
+    allowed_origins: list[_Origin] | None = None
     provider_options: dict[str, dict[str, str]] | None = None
     routes: list[_Route] | None = None
 
@@ -147,6 +152,7 @@ def parse_tenant(tenant_id: TenantId, document: bytes | JsonObject, defaults: Li
         detach_grace=read.detach_grace if read.on_disconnect == "cancel" else None,
         cache_seconds=read.cache_seconds,
         cache_charged=read.cache_charged,
+        allowed_origins=frozenset(read.allowed_origins or ()),
         routes=tuple(_route(entry) for entry in read.routes or ()),
     )
 

@@ -127,7 +127,8 @@ def _add_stores(container: Container, settings: Settings) -> None:
 
 def _fill_in(container: Container, stores: Any) -> None:
     """Let the overlay's stores be those of the container."""
-    for name in ("tenants", "api_key_store", "ledger", "limiter", "run_store", "till", "run_names", "doorbell"):
+    stores_of = ("tenants", "api_key_store", "ledger", "limiter", "run_store", "till", "run_names", "doorbell")
+    for name in (*stores_of, "health_board"):
         getattr(container, name).override(getattr(stores, name))
     container.documents.override(stores.tenants)
 

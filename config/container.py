@@ -5,6 +5,7 @@
 
 import os
 import random
+import secrets
 import time
 from importlib.metadata import version
 
@@ -21,7 +22,7 @@ from adapters.metrics.lag import LoopLag
 from adapters.metrics.levels import Levels
 from adapters.metrics.names import ModelNames
 from adapters.metrics.stores import RedisWatch
-from adapters.metrics.targets import Targets
+from adapters.metrics.targets import TargetLevels
 from adapters.openai.provider import Deadlines, OpenAIProvider
 from adapters.openai.transport import PooledTransport
 from adapters.tokenizer.tokenizer import TiktokenTokenizer
@@ -38,12 +39,15 @@ from domain.completions.callers import Callers
 from domain.completions.health import Health
 from domain.completions.production import Production, RunLimits
 from domain.completions.runs import CompletionRuns
+from domain.completions.sharing import Sharing
+from domain.completions.targets import Targets
 from domain.credentials import ApiKeys
 from domain.models import Catalogue
 from domain.namespaces import Namespaces
 from domain.ports import (
     ApiKeyStore,
     Doorbell,
+    HealthBoard,
     Ledger,
     Outbox,
     RateLimiter,
@@ -77,12 +81,15 @@ class Container(containers.DeclarativeContainer):
     run_store: providers.Dependency[RunStore] = providers.Dependency()
     run_names: providers.Dependency[RunNames] = providers.Dependency()
     doorbell: providers.Dependency[Doorbell] = providers.Dependency()
+    health_board: providers.Dependency[HealthBoard] = providers.Dependency()
 
     outbox: providers.Dependency[Outbox] = providers.Dependency()
 
     clock = providers.Object(time.time)
     monotonic = providers.Object(time.monotonic)
     draw = providers.Object(random.random)
+    #: What this process is called among the others.
+    replica = providers.Singleton(secrets.token_hex, 8)
     entropy = providers.Object(os.urandom)
     families = providers.Singleton(Families, tenants=settings.provided.metrics_tenants)
     #: Who is told each fact: ``composition`` adds whoever counts them.
@@ -108,6 +115,8 @@ class Container(containers.DeclarativeContainer):
         Admission, router=router, tokenizer=tokenizer, limiter=limiter, ledger=ledger, till=till
     )
     health = providers.Singleton(Health, monotonic, journal, draw, berths=berths)
+    targets = providers.Singleton(Targets, health)
+    sharing = providers.Singleton(Sharing, replica, health, health_board, journal)
     attempts = providers.Singleton(
         Attempts, provider, tokenizer, health, journal, draw, first_token=settings.provided.first_token_seconds
     )
@@ -133,6 +142,7 @@ class Container(containers.DeclarativeContainer):
         store=run_store,
         names=run_names,
         doorbell=doorbell,
+        sharing=sharing,
         router=router,
         journal=journal,
         clock=clock,
@@ -148,8 +158,8 @@ class Container(containers.DeclarativeContainer):
     key_administration = providers.Singleton(KeyAdministration, keys=api_keys, journal=journal)
     run_administration = providers.Singleton(RunAdministration, runs=runs, store=run_store, journal=journal)
     levels = providers.Singleton(Levels, providers.Callable(version, "sluice"), runs.provided.occupation)
-    targets = providers.Singleton(Targets, health)
-    exposition = providers.Singleton(Exposition, families.provided.tables, levels, targets)
+    target_levels = providers.Singleton(TargetLevels, targets)
+    exposition = providers.Singleton(Exposition, families.provided.tables, levels, target_levels)
     redis_watch = providers.Singleton(RedisWatch, families)
     loop_lag = providers.Singleton(LoopLag, families.provided.loop_lag)
     #: What must answer for this replica to be ready, and what is closed when it ends, in this order.

@@ -6,6 +6,7 @@ from dependency_injector import containers, providers
 
 from adapters.memory.apikeys import MemoryApiKeyStore
 from adapters.memory.doorbell import MemoryDoorbell
+from adapters.memory.health import MemoryHealthBoard
 from adapters.memory.ledger import MemoryLedger
 from adapters.memory.names import MemoryRunNames
 from adapters.memory.rate import MemoryRateLimiter
@@ -41,3 +42,4 @@ class InMemory(containers.DeclarativeContainer):
     )
     till = providers.Singleton(SeparateTill, limiter, ledger, run_store)
     run_names = providers.Singleton(MemoryRunNames, clock)
+    health_board = providers.Singleton(MemoryHealthBoard, clock)

@@ -9,6 +9,7 @@ from adapters.redis.apikeys import RedisApiKeyStore
 from adapters.redis.connection import RedisConnection, Watch
 from adapters.redis.dependency import RedisDependency
 from adapters.redis.doorbell import RedisDoorbell
+from adapters.redis.health import RedisHealthBoard
 from adapters.redis.ledger import RedisLedger
 from adapters.redis.names import RedisRunNames
 from adapters.redis.rate import RedisRateLimiter
@@ -61,4 +62,5 @@ class InRedis(containers.DeclarativeContainer):
     )
     till = providers.Singleton(RedisTill, connection, limiter, ledger, run_store)
     run_names = providers.Singleton(RedisRunNames, connection)
+    health_board = providers.Singleton(RedisHealthBoard, connection)
     doorbell = providers.Singleton(RedisDoorbell, url)

@@ -245,6 +245,16 @@ class CursorAhead(SluiceError):
         super().__init__("The cursor is ahead of the stream.")
 
 
+class UnknownTarget(SluiceError):
+    """No such target, as far as the replica that is asked knows."""
+
+    kind = Kind.NOT_FOUND
+    code = "target_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("This replica has asked no such target.")
+
+
 class StreamExpired(SluiceError):
     kind = Kind.GONE
     code = "stream_expired"

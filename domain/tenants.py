@@ -14,6 +14,7 @@ TenantId: TypeAlias = str
 GroupId: TypeAlias = str
 UserId: TypeAlias = str
 
+ANY_ORIGIN = "*"
 #: The group whose members need no token; each of its requests is a new user.
 ANONYMOUS: GroupId = "anonymous"
 
@@ -51,7 +52,8 @@ class Tenant:
     ``api_keys`` maps a provider's id to its keys, ``provider_options`` to what fills the placeholders of its address.
     ``detach_grace`` is how many seconds a run goes on that nobody reads any more, None for to its end;
     ``cache_seconds``, how long an answer is kept for its cache key; ``cache_charged``, whether it costs what it would
-    have cost otherwise. Of the ``routes``, the first that covers a request is its own.
+    have cost otherwise. Of the ``routes``, the first that covers a request is its own. ``allowed_origins`` are those of
+    the pages that may read its answers in a browser.
     """
 
     id: TenantId
@@ -69,6 +71,11 @@ class Tenant:
     cache_seconds: float = 3_600.0
     cache_charged: bool = False
     routes: tuple[RouteRule, ...] = ()
+    allowed_origins: frozenset[str] = frozenset()
+
+    def welcomes(self, origin: str) -> bool:
+        """Whether pages of this origin may read the tenant's answers; ``*`` among the allowed ones is all of them."""
+        return origin in self.allowed_origins or ANY_ORIGIN in self.allowed_origins
 
     def group(self, group_id: GroupId | None) -> Group:
         """The group of this id.

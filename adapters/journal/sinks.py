@@ -5,13 +5,13 @@ import os
 import select
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from loguru import logger
 
 from adapters.journal.forms import FORMS, Form
-from adapters.journal.lines import Fields
+from adapters.journal.lines import Fields, Line
 from adapters.journal.repeats import Entry, Repeats
 from adapters.journal.traces import trace
 
@@ -27,8 +27,10 @@ def configure_logging(form: Literal["text", "json"], level: str, stream: TextIO)
 
     The standard library's loggers are led here from WARNING on. Call it after the libraries that set up logging.
     """
+    global _destination  # noqa: PLW0603 - a process has one log
     logger.remove()
     sink = Sink(FORMS[form], stream)
+    _destination = (sink, frozenset(each for each in _LEVELS if logger.level(each).no >= logger.level(level).no))
     # The sink makes the line; a format would be work for nothing, and puts an exception's values into it.
     logger.add(
         sink.write,
@@ -44,6 +46,24 @@ def configure_logging(form: Literal["text", "json"], level: str, stream: TextIO)
     _lead_here()
 
 
+#: Where lines go, and of which levels.
+_destination: "tuple[Sink, frozenset[str]] | None" = None
+
+
+def tell(line: Line) -> None:
+    """Write one of our own lines.
+
+    Most go to the sink at once: loguru looks for who is calling, in which process and thread, which no line of ours
+    says, and that is more work than the line. What may be one of many has to be looked at in turn, behind its lock.
+    """
+    if _destination is None or _destination[0].may_repeat(line.fields):
+        logger.bind(told=line.told, **line.fields).log(line.level, line.message)
+        return
+    sink, levels = _destination
+    if line.level in levels:
+        sink.take(datetime.now(UTC), line.level, line.message, line.told, dict(line.fields))
+
+
 class Sink:
     """Writes lines while somebody reads them, and of errors that repeat themselves the first.
 
@@ -57,14 +77,20 @@ class Sink:
         self._repeats = Repeats()
 
     def write(self, message: "Message") -> None:
+        """Take a line from loguru."""
         record = message.record
-        time, level, said = record["time"], record["level"].name, record["message"]
-        if self._lost and self._try(time, "WARNING", LOST, {}, {"lost": self._lost}):
-            self._lost = 0
         extra = dict(record["extra"])
         told = extra.pop("told", {})
         if record["exception"] is not None and record["exception"].value is not None:
             extra |= trace(record["exception"].value)
+        self.take(record["time"], record["level"].name, record["message"], told, extra)
+
+    def may_repeat(self, fields: Fields) -> bool:
+        return self._repeats.concern(fields)
+
+    def take(self, time: datetime, level: str, said: str, told: Fields, extra: Fields) -> None:
+        if self._lost and self._try(time, "WARNING", LOST, {}, {"lost": self._lost}):
+            self._lost = 0
         if not self._repeats.concern(extra):
             self._write(time, level, said, told, extra)
             return

@@ -84,7 +84,7 @@ class OpenAIProvider:
 
     async def stream_chat_completion(self, call: Call) -> AsyncGenerator[tuple[Chunk, ...], None]:
         until = _now() + call.deadline
-        silent_until = min(_now() + self._deadlines.first_byte, until)
+        silent_until = min(_now() + _shorter(self._deadlines.first_byte, call.silence), until)
         answer = StreamedAnswer(call, self._sizes.event)
         with provider_errors("within the answer"), closing(Patience()) as patience:
             response, media_type = await self._send(call, patience.until(silent_until), stream=True)
@@ -101,7 +101,7 @@ class OpenAIProvider:
                     if chunks:
                         yield chunks
                     if answer.events > events:
-                        silent_until = min(_now() + self._patience_with(answer), until)
+                        silent_until = min(_now() + _shorter(self._patience_with(answer), call.silence), until)
                 answer.conclude()
                 await _let_end(parts)
             finally:
@@ -171,6 +171,11 @@ class OpenAIProvider:
 
     def _patience_with(self, answer: StreamedAnswer) -> float:
         return self._deadlines.leftover if answer.is_exhausted else self._deadlines.idle
+
+
+def _shorter(seconds: float, silence: float | None) -> float:
+    """What the provider is given, or what its client waits."""
+    return seconds if silence is None else min(seconds, silence)
 
 
 def _now() -> float:

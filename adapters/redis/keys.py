@@ -75,6 +75,8 @@ class RunKeys:
 
 #: The workers of all shards.
 WORKERS = "workers"
+#: What all replicas found of the targets.
+HEALTH = "health"
 
 
 def tenant(tenant_id: TenantId) -> str:

@@ -78,7 +78,10 @@ def chunk_of(entry: bytes) -> Chunk:
 
 def speaks(chunk: Chunk) -> bool:
     """Whether a chunk says something that a caller can use, or why there is nothing."""
-    return any(choice["finish_reason"] is not None or _substance(choice["delta"]) for choice in chunk.body["choices"])
+    for choice in chunk.body["choices"]:
+        if choice["finish_reason"] is not None or choice["delta"].get("content") or _substance(choice["delta"]):
+            return True
+    return False
 
 
 def without_role(chunk: Chunk) -> Chunk:

@@ -5,8 +5,8 @@ Until an answer has said something, a failure is mended here: by another target,
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from domain.chat import Chunk, Completion
@@ -122,7 +122,8 @@ class Attempts:
             ProviderError: none does; what the last one said.
             ProviderBusy: no target has room.
         """
-        with self._active(asking):
+        self.load.active += 1
+        try:
             while True:
                 attempt = Attempt(self, asking, await self._next(asking))
                 try:
@@ -134,6 +135,8 @@ class Attempts:
                     self._mend(asking, attempt, error)
                 finally:
                     attempt.leave()
+        finally:
+            self._over(asking)
 
     async def stream(self, asking: Asking) -> AsyncGenerator[tuple[Chunk, ...], None]:
         """The answer as it comes, of the first target that begins one. Nothing is given out before it says something.
@@ -141,7 +144,8 @@ class Attempts:
         Raises:
             ProviderError: no target begins one, or the one that did failed later.
         """
-        with self._active(asking):
+        self.load.active += 1
+        try:
             while True:
                 attempt = Attempt(self, asking, await self._next(asking))
                 try:
@@ -159,17 +163,14 @@ class Attempts:
                     self._part(asking, attempt)
                 finally:
                     attempt.leave()
+        finally:
+            self._over(asking)
 
     # --- whom to ask ----------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _active(self, asking: Asking) -> Iterator[None]:
-        self.load.active += 1
-        try:
-            yield
-        finally:
-            self.load.active -= 1
-            self.load.calm(asking)
+    def _over(self, asking: Asking) -> None:
+        self.load.active -= 1
+        self.load.calm(asking)
 
     async def _next(self, asking: Asking) -> Target:
         """The next target to ask, when it may be asked.

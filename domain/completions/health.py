@@ -3,13 +3,13 @@
 Nothing here waits for another replica: what they tell each other arrives in the background (``sharing``).
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 from domain import circuits
 from domain.circuits import Circuit, Rules, State
-from domain.completions.bulkheads import Berths, Bulkhead
+from domain.completions.bulkheads import Berths
+from domain.completions.conditions import Condition, Conditions
 from domain.errors import ProviderError, ProviderOutOfQuota, ProviderRateLimited
 from domain.facts import TargetChanged
 from domain.ports import Clock, Journal
@@ -17,8 +17,6 @@ from domain.providers import Target
 from domain.remedies import Blame, blame
 from domain.routing import Draw
 
-#: How many targets are known at most; those that were asked longest ago are forgotten.
-_KNOWN = 10_000
 #: Seconds that a key is let alone: one whose pace is too fast and that has not said for how long, one whose account is
 #: spent, one that was refused.
 _COOLING = 5.0
@@ -28,29 +26,6 @@ _RULES = Rules()
 _BERTHS = Berths()
 #: How much of an average is the latest value.
 _LATEST = 0.2
-
-
-@dataclass(slots=True)
-class Condition:
-    """What is known of one target. Times are by the monotonic clock, durations in seconds.
-
-    ``rests_until`` is when its key may be asked for this model again. ``probes_granted`` says whether this replica may
-    probe an open circuit; None where it need not ask others.
-    """
-
-    target_id: str
-    provider: str
-    model: str
-    key_id: str
-    bulkhead: Bulkhead
-    circuit: Circuit = field(default_factory=Circuit)
-    rests_until: float = 0.0
-    drained: bool = False
-    asked: int = 0
-    wanted_at: float = 0.0
-    may_probe: bool | None = None
-    seconds: float | None = None
-    first_token_seconds: float | None = None
 
 
 class Visit:
@@ -98,21 +73,19 @@ class Health:
         rules: Rules = _RULES,
         berths: Berths = _BERTHS,
     ) -> None:
-        self._now = monotonic
+        self.now = monotonic
         self._journal = journal
         self._draw = draw
         self.rules = rules
-        self._berths = berths
-        self._conditions: OrderedDict[str, Condition] = OrderedDict()
-        self._quarantined: dict[str, float] = {}
+        self.conditions = Conditions(berths)
 
     # --- asking ---------------------------------------------------------------------------------------------------
 
     def choose(self, targets: Sequence[Target]) -> Target | None:
         """The first of the targets that may be asked now and has room; None where there is none."""
-        now = self._now()
+        now = self.now()
         for target in targets:
-            condition = self._of(target)
+            condition = self.conditions.of(target)
             condition.wanted_at = now
             if not condition.bulkhead.is_full and self._rest(condition, now) <= 0:
                 return target
@@ -123,8 +96,8 @@ class Health:
 
         One that an operator drained comes after all others.
         """
-        now = self._now()
-        conditions = [(self._of(target), target) for target in targets]
+        now = self.now()
+        conditions = [(self.conditions.of(target), target) for target in targets]
         return min(conditions, key=lambda it: (it[0].drained, self._rest(it[0], now)))[1]
 
     async def room(self, target: Target) -> None:
@@ -133,11 +106,11 @@ class Health:
         Raises:
             ProviderBusy: there is none in time.
         """
-        await self._of(target).bulkhead.room()
+        await self.conditions.of(target).bulkhead.room()
 
     def visit(self, target: Target) -> Visit:
         """Begin a request at a target. Where its circuit is not closed, the request is a probe."""
-        condition, now = self._of(target), self._now()
+        condition, now = self.conditions.of(target), self.now()
         condition.bulkhead.enter()
         condition.asked += 1
         probe = condition.circuit.state is not State.CLOSED
@@ -146,12 +119,12 @@ class Health:
         return Visit(self, condition, now, probe=probe)
 
     def since(self, began: float) -> float:
-        return self._now() - began
+        return self.now() - began
 
     # --- what visits tell -----------------------------------------------------------------------------------------
 
     def note_answer(self, condition: Condition, began: float, *, probe: bool, first_token: bool) -> float:
-        now = self._now()
+        now = self.now()
         seconds = now - began
         if first_token:
             condition.first_token_seconds = _averaged(condition.first_token_seconds, seconds)
@@ -161,7 +134,7 @@ class Health:
         return seconds
 
     def note_failure(self, condition: Condition, error: ProviderError, *, probe: bool) -> None:
-        now = self._now()
+        now = self.now()
         match blame(error):
             case Blame.TARGET:
                 jitter = self._draw()
@@ -171,36 +144,45 @@ class Health:
             case Blame.PACE:
                 self.rest(condition, _cooling(error), "cooling")
             case Blame.KEY:
-                self._quarantined[condition.key_id] = now + _QUARANTINE
+                self.conditions.quarantined[condition.key_id] = now + _QUARANTINE
                 self._tell(condition, "quarantined", _QUARANTINE)
         if probe:
             # It answers, if only to refuse.
             self._turn(condition, circuits.succeeded(condition.circuit, self.rules, now, probe=True))
 
     def note_nothing(self, condition: Condition) -> None:
-        self._turn(condition, circuits.lapsed(condition.circuit, self._now()))
+        self._turn(condition, circuits.lapsed(condition.circuit, self.now()))
 
     def rest(self, condition: Condition, seconds: float, state: str) -> None:
         """Let a target alone for so many seconds."""
-        condition.rests_until = max(condition.rests_until, self._now() + seconds)
+        condition.rests_until = max(condition.rests_until, self.now() + seconds)
         self._tell(condition, state, seconds)
 
-    # --- what is known --------------------------------------------------------------------------------------------
+    # --- what others tell -----------------------------------------------------------------------------------------
 
-    def conditions(self) -> Sequence[Condition]:
-        """Every target that is known, the one asked longest ago first."""
-        return tuple(self._conditions.values())
-
-    def seconds_at_rest(self, condition: Condition) -> float:
-        """How long the target is let alone from now on; 0 for not at all."""
-        return max(self._rest(condition, self._now()), 0.0)
+    def rest_of(self, condition: Condition) -> float:
+        """How long a target is let alone from now on; not above 0 where it may be asked."""
+        return self._rest(condition, self.now())
 
     def is_quarantined(self, condition: Condition) -> bool:
-        return self._quarantined.get(condition.key_id, 0.0) > self._now()
+        return self.conditions.quarantined.get(condition.key_id, 0.0) > self.now()
 
-    def turn(self, condition: Condition, circuit: Circuit) -> None:
-        """Let a circuit be as another replica found it."""
-        self._turn(condition, circuit)
+    def open(self, condition: Condition, until: float) -> None:
+        """Let a circuit be open until then, as another replica found it to be; one that probes finds out by itself."""
+        circuit = condition.circuit
+        if circuit.state is not State.PROBING and circuit.until < until:
+            self._turn(condition, replace(circuit, state=State.OPEN, until=until, openings=max(circuit.openings, 1)))
+
+    def close(self, condition: Condition) -> None:
+        """Let a circuit be closed, as another replica found its target well."""
+        self._turn(condition, Circuit())
+
+    def hurry(self, condition: Condition) -> None:
+        """Let the next request find out whether a target is well: if it fails, the circuit is open again."""
+        condition.rests_until = 0.0
+        self.conditions.quarantined.pop(condition.key_id, None)
+        if condition.circuit.state is not State.CLOSED:
+            self._turn(condition, Circuit(in_a_row=self.rules.in_a_row - 1))
 
     def drain(self, condition: Condition, *, drained: bool) -> None:
         """Let a target be asked only where there is no other; or as any other again."""
@@ -208,29 +190,11 @@ class Health:
             condition.drained = drained
             self._tell(condition, "drained" if drained else condition.circuit.state.value, 0.0)
 
-    def _of(self, target: Target) -> Condition:
-        target_id = target.id
-        known = self._conditions.get(target_id)
-        if known is not None:
-            self._conditions.move_to_end(target_id)
-            return known
-        condition = Condition(target_id, target.provider.id, target.sent_model, target.key_id, Bulkhead(self._berths))
-        self._conditions[target_id] = condition
-        if len(self._conditions) > _KNOWN:
-            self._forget()
-        return condition
-
-    def _forget(self) -> None:
-        """Make room by the target that was asked longest ago, of those at which nothing is under way."""
-        oldest = next((key for key, it in self._conditions.items() if not it.bulkhead.running), None)
-        if oldest is not None:
-            del self._conditions[oldest]
-
     def _rest(self, condition: Condition, now: float) -> float:
         """How long the target is to be let alone from ``now`` on; not above 0 where it may be asked."""
         if condition.drained:
             return float("inf")
-        rest = max(condition.rests_until, self._quarantined.get(condition.key_id, 0.0)) - now
+        rest = max(condition.rests_until, self.conditions.quarantined.get(condition.key_id, 0.0)) - now
         circuit = condition.circuit
         if circuit.state is State.CLOSED:
             return rest
@@ -242,7 +206,7 @@ class Health:
     def _turn(self, condition: Condition, circuit: Circuit) -> None:
         before, condition.circuit = condition.circuit.state, circuit
         if before is not circuit.state:
-            self._tell(condition, circuit.state.value, max(circuit.until - self._now(), 0.0))
+            self._tell(condition, circuit.state.value, max(circuit.until - self.now(), 0.0))
 
     def _tell(self, condition: Condition, state: str, seconds: float) -> None:
         self._journal.record(

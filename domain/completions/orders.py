@@ -27,7 +27,8 @@ _BEGIN_PATIENCE = 1.0
 class Order:
     """How a surface wants a completion dressed and run.
 
-    ``live`` asks the provider for a stream; ``extras`` keeps what providers send beyond OpenAI's fields.
+    ``live`` asks the provider for a stream; ``extras`` keeps what providers send beyond OpenAI's fields. ``silence`` is
+    how many seconds the client waits for anything to come, None for as long as it takes.
     ``answer_id`` is the id to answer with, where it is not the run's; ``conversation`` the one that the client gave.
     ``idempotency_key`` makes it the same order as any other with this key.
     """
@@ -36,6 +37,7 @@ class Order:
     request_id: str
     live: bool
     extras: bool = True
+    silence: float | None = None
     answer_id: str | None = None
     conversation: str | None = None
     idempotency_key: str | None = None
@@ -238,7 +240,7 @@ class Orders:
             cache_seconds=caller.tenant.cache_seconds if cache is not None else 0.0,
             named=names_provider(caller, request),
         )
-        return Job(run, work, caller.tenant, prepared.route)
+        return Job(run, work, caller.tenant, prepared.route, None if queued else order.silence)
 
     async def _charge(self, prepared: Prepared, verdict: Verdict, order: Order, source: Run) -> int:
         """Charge a caller what the answer that is kept has cost before; how much it was."""

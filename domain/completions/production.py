@@ -181,10 +181,16 @@ class Production:
             job.route.first,
             _bounded(job.work.request, job.work.completion_bound),
             request_id=job.work.request_id,
-            deadline=self.limits.total_seconds,
+            silence=job.silence,
+            deadline=self._deadline(job),
             extras=job.run.extras,
         )
         return Asking(job.run, job.route, call, execution.progress.assembly)
+
+    def _deadline(self, job: Job) -> float:
+        """Seconds for the whole answer: a client who waits for one that comes at once waits in silence."""
+        seconds = self.limits.total_seconds
+        return seconds if job.run.live or job.silence is None else min(seconds, job.silence)
 
     # --- concluding -------------------------------------------------------------------------------------------
 

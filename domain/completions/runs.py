@@ -17,6 +17,7 @@ from domain.completions.patience import insist
 from domain.completions.production import Production, RunLimits
 from domain.completions.queue import JobQueue
 from domain.completions.reading import Reading
+from domain.completions.sharing import Sharing
 from domain.completions.tail import Tail
 from domain.errors import (
     CompletionCancelled,
@@ -80,6 +81,7 @@ class CompletionRuns:
         store: RunStore,
         names: RunNames,
         doorbell: Doorbell,
+        sharing: Sharing,
         router: Router,
         journal: Journal,
         clock: Clock,
@@ -90,6 +92,7 @@ class CompletionRuns:
         self._tenants = tenants
         self._store = store
         self._router = router
+        self._sharing = sharing
         self._journal = journal
         self._clock = clock
         self._entropy = entropy
@@ -164,7 +167,8 @@ class CompletionRuns:
         housekeeping.add_done_callback(lambda _: undo())
         # Held on to, so that a run which is being claimed when the process is to end is not left behind.
         worker = self._executions.hold_on(self._queue.work(self._execute, self._executions.hold_on))
-        self._background = [housekeeping, worker]
+        sharing = asyncio.ensure_future(self._sharing.keep())
+        self._background = [housekeeping, worker, sharing]
 
     async def _execute(self, claim: Claim) -> None:
         try:

@@ -5,6 +5,7 @@ Each call has a deadline of its own, set where the adapter is built; a store tha
 
 from domain.ports.accounts import Ledger, Outbox, RateLimiter
 from domain.ports.administration import Resealed, Stored, TenantDocuments
+from domain.ports.health import HealthBoard, Note, Noted
 from domain.ports.providers import Call, ChatProvider, Tokenizer
 from domain.ports.runs import CANCELS, JOBS, Doorbell, Named, Ring, RunNames, RunStore
 from domain.ports.surroundings import ApiKeyStore, Clock, Dependency, Entropy, Journal, TenantStore, TokenVerifier
@@ -20,9 +21,12 @@ __all__ = [
     "Dependency",
     "Doorbell",
     "Entropy",
+    "HealthBoard",
     "Journal",
     "Ledger",
     "Named",
+    "Note",
+    "Noted",
     "Outbox",
     "RateLimiter",
     "Resealed",

@@ -23,6 +23,8 @@ class Tokenizer(Protocol):
 class Call:
     """One request to a provider. ``body`` is OpenAI's, without model and stream, which the adapter sets.
 
+    ``silence`` is how many seconds the client waits for anything of a stream; None: as long as the provider is given.
+
     ``deadline`` is in seconds from now, for the whole answer. ``extras`` says whether to keep what the provider sends
     beyond OpenAI's fields.
     """
@@ -31,6 +33,7 @@ class Call:
     body: JsonObject
     request_id: str
     deadline: float
+    silence: float | None = None
     extras: bool = True
 
 

@@ -28,7 +28,7 @@ from domain.tenants import Caller, TenantId, UserId
 from entrypoints.http import sse
 from entrypoints.http.errors import error_object
 from entrypoints.http.exchange import Exchange, json_response
-from entrypoints.http.headers import Preferences, idempotency_key, preferences
+from entrypoints.http.headers import Preferences, idempotency_key, preferences, read_timeout
 
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 #: Seconds that the answer to a cancel waits for the run's end; it comes at once unless its replica is gone.
@@ -68,7 +68,7 @@ class Answering:
             return await self._resume(request, exchange, known, _path_of(request, known))
         if not chat.stream and (jobs or _preferred(request).respond_async):
             return await self._queue(request, exchange, caller, chat, order, accepted=200 if jobs else 202)
-        started = await self.runs.start(caller, chat, order)
+        started = await self.runs.start(caller, chat, replace(order, silence=read_timeout(request.headers)))
         self._note(exchange, request, started)
         if not chat.stream:
             return await self._whole(exchange, started)

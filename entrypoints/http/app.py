@@ -14,6 +14,7 @@ from domain.completions.runs import CompletionRuns
 from domain.providers import ProviderRegistry
 from entrypoints.http import group_surface, ops, provider_surface, tenant_surface
 from entrypoints.http.bounds import Bounds
+from entrypoints.http.cors import Preflights
 from entrypoints.http.description.pages import Description
 from entrypoints.http.errors import Manners
 from entrypoints.http.exchange import Endpoint, Exchanges
@@ -55,6 +56,7 @@ class Services:
     runs: CompletionRuns
     registry: ProviderRegistry
     exchanges: Exchanges
+    preflights: Preflights | None = None
     description: Description | None = None
     load: Load = field(default_factory=Load)
     start: tuple[Hook, ...] = ()
@@ -63,7 +65,7 @@ class Services:
 
 def create_app(services: Services, settings: HttpSettings, name: str = "sluice") -> App:
     """A Sanic application that is ready to be run or tested."""
-    refusals = Refusals(services.exchanges, surface_manners(services.registry))
+    refusals = Refusals(services.exchanges, surface_manners(services.registry), services.preflights)
     app = bare_app(name, settings.bounds, refusals, services.load)
     if settings.surfaces:
         _add_surfaces(app, services)

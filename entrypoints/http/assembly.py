@@ -19,6 +19,7 @@ from entrypoints.http.admin.tenants import Tenants
 from entrypoints.http.answering import Answering
 from entrypoints.http.app import App, HttpSettings, Services, create_app
 from entrypoints.http.bounds import Bounds
+from entrypoints.http.cors import Preflights
 from entrypoints.http.description.pages import Description
 from entrypoints.http.exchange import Exchanges
 from entrypoints.http.group_surface import GroupSurface
@@ -76,6 +77,7 @@ def assemble(
         runs=runs,
         registry=planner.registry,
         exchanges=exchanges,
+        preflights=Preflights(container.tenants(), planner.registry),
         description=Description(_described) if surfaces and settings.docs else None,
         load=load,
         start=(*((before,) if before is not None else ()), require_fit, load_vocabulary, *watching, runs.work),

@@ -8,7 +8,8 @@ from domain.chat import ChatRequest, JsonObject
 from domain.errors import SluiceError
 from entrypoints.http.conversation import Conversation
 from entrypoints.http.errors import HttpRefusal
-from entrypoints.http.parsing import Fields, parse, read_json
+from entrypoints.http.json_body import read_json
+from entrypoints.http.parsing import Fields, parse
 
 
 @dataclass(frozen=True, slots=True)

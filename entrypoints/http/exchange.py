@@ -15,6 +15,8 @@ from domain.facts import RequestServed, Unexpected
 from domain.ports import Entropy, Journal
 from domain.rate import Verdict
 from domain.runs import Ending, Run
+from domain.tenants import Tenant
+from entrypoints.http.cors import cors_headers
 from entrypoints.http.errors import Manners, answer
 from entrypoints.http.headers import rate_limit_headers, usable_request_id
 
@@ -44,6 +46,13 @@ class Exchange:
     cache: str | None = None
     replayed: bool = False
     asked: int = 0
+    origin: str | None = None
+    cors: dict[str, str] = field(default_factory=dict)
+
+    def serves(self, tenant: Tenant) -> None:
+        """Take note of whose answer this will be, and of the page in a browser that may read it."""
+        self.tenant = tenant.id
+        self.cors = cors_headers(self.origin, tenant)
 
     def knows(self, run: Run, location: str) -> None:
         """Take note of the run that this exchange is about, and of where it can be fetched."""
@@ -65,7 +74,7 @@ class Exchange:
 
     def headers(self) -> dict[str, str]:
         """The headers of a completion, as far as they are known."""
-        headers = {"X-Request-Id": self.request_id}
+        headers = {"X-Request-Id": self.request_id, **self.cors}
         if self.verdict is not None:
             headers |= rate_limit_headers(self.verdict)
         if self.run_id is not None:
@@ -118,7 +127,8 @@ class Exchanges:
     def begin(self, request: Request | None, route: str, manners: Manners) -> Exchange:
         """A new exchange; without a request where nothing arrived that is one."""
         given = usable_request_id(request.headers) if request is not None else None
-        return Exchange(given or f"req_{self.entropy(16).hex()}", route, manners)
+        origin = request.headers.get("origin") if request is not None else None
+        return Exchange(given or f"req_{self.entropy(16).hex()}", route, manners, origin=origin)
 
     async def run(self, request: Request, route: str, manners: Manners, endpoint: Endpoint) -> HTTPResponse | None:
         """Answer one request. Whatever goes wrong leaves in the surface's dialect."""

@@ -32,7 +32,7 @@ class GroupSurface:
 
     async def create(self, request: Request, exchange: Exchange) -> HTTPResponse | None:
         tenant = await self.callers.tenant(request.headers.get("x-tenant-id"))
-        exchange.tenant = tenant.id
+        exchange.serves(tenant)
         draft = await read_draft(request, anonymous=await self._is_too_much_for_nobody(request))
         caller = await self.callers.in_group(tenant, draft.peek("group_id"), authentication(request, self.verifier))
         run_id = self.answering.runs.announce(caller, "job")
@@ -61,5 +61,5 @@ class GroupSurface:
     async def _somebody(self, request: Request, exchange: Exchange) -> Caller:
         """The caller of a request that has no body to name a group: the token's user, else nobody in particular."""
         tenant = await self.callers.tenant(request.headers.get("x-tenant-id"))
-        exchange.tenant = tenant.id
+        exchange.serves(tenant)
         return self.callers.by_token(tenant, await principal_if_any(request, self.verifier))

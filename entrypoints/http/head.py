@@ -208,11 +208,10 @@ def _keeps_alive(headers: Header) -> bool:
     # Whoever asks for another protocol may go on in it, so nothing behind such a request is read as HTTP.
     if "upgrade" in headers:
         return False
-    given = headers.get("connection")
-    if given is None or given == "keep-alive":
+    given = headers.getall("connection", None)
+    if given is None or given == ["keep-alive"]:
         return True
-    options = ",".join(headers.getall("connection")).lower()
-    return "close" not in {option.strip() for option in options.split(",")}
+    return "close" not in {option.strip().lower() for option in ",".join(given).split(",")}
 
 
 def _expects_continue(headers: Header) -> bool:

@@ -11,6 +11,7 @@ from domain.rate import Verdict, tightest
 MAX_WAIT = 60
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 _WAIT = re.compile(r"wait\s*=\s*\"?([0-9]{1,9})\"?", re.IGNORECASE)
 
 
@@ -82,6 +83,15 @@ def idempotency_key(headers: Mapping[str, str]) -> str | None:
     if given is not None and not _IDEMPOTENCY_KEY.fullmatch(given):
         raise InvalidIdempotencyKey
     return given
+
+
+def read_timeout(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the client waits for anything to come, less what an error takes to reach it; None where it did not
+    say, or said nothing usable. OpenAI's own clients send it with every request.
+    """
+    given = headers.get("x-stainless-read-timeout", "")
+    seconds = float(given) if _SECONDS.fullmatch(given) else 0.0
+    return seconds - min(seconds / 20, 1.0) if seconds > 0 else None
 
 
 def usable_request_id(headers: Mapping[str, str]) -> str | None:

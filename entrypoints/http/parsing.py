@@ -1,10 +1,8 @@
-"""From the bytes of a body to a ``ChatRequest``: JSON, then the schema, then meaning; each error in OpenAI's words."""
+"""From the JSON of a body to a ``ChatRequest``: the schema, then meaning; each error in OpenAI's words."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -13,10 +11,6 @@ from domain.chat import ChatRequest, JsonObject
 from domain.errors import InvalidRequest
 from entrypoints.http.schema import GATEWAY_FIELDS, ChatCompletionRequest, GatewayRequest, unknown_fields
 
-#: How deep a body may nest and how many values it may have. Nobody's prompt comes near; the next parser might break.
-MAX_DEPTH = 64
-MAX_NODES = 50_000
-
 
 @dataclass(frozen=True, slots=True)
 class Fields:
@@ -24,24 +18,6 @@ class Fields:
 
     gateway: bool
     required: tuple[str, ...] = ()
-
-
-def read_json(raw: bytes) -> JsonObject:
-    """The JSON object in a body.
-
-    Raises:
-        InvalidRequest: not UTF-8, no JSON, no object, or nested or filled beyond reason.
-    """
-    try:
-        value = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        raise InvalidRequest("We could not parse the JSON body of your request.", code="invalid_json") from None
-    if not isinstance(value, dict):
-        raise InvalidRequest("The body of your request must be a JSON object.", code="invalid_json")
-    # Counting brackets and commas is fast; only a body that could break the bounds is walked.
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH or raw.count(b",") > MAX_NODES:
-        _require_bounded(value)
-    return value
 
 
 def parse(body: JsonObject, fields: Fields) -> ChatRequest:
@@ -87,25 +63,6 @@ def _refuse_unknown(shape: ChatCompletionRequest) -> None:
     path = next(unknown_fields(shape), None)
     if path is not None:
         raise InvalidRequest(f"Unknown parameter: '{_shown(path)}'.", param=_shown(path), code="unknown_parameter")
-
-
-def _require_bounded(value: object) -> None:
-    level: list[object] = [value]
-    nodes = depth = 0
-    while level:
-        depth += 1
-        nodes += len(level)
-        if depth > MAX_DEPTH:
-            raise InvalidRequest(f"The JSON body nests deeper than {MAX_DEPTH} levels.", code="json_too_deep")
-        if nodes > MAX_NODES:
-            raise InvalidRequest(f"The JSON body has more than {MAX_NODES} values.", code="json_too_large")
-        level = [child for item in level for child in _children(item)]
-
-
-def _children(value: object) -> Sequence[object]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else ()
 
 
 # --- one pydantic error in OpenAI's words -------------------------------------------------------------------------

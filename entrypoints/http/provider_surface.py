@@ -55,5 +55,6 @@ class ProviderSurface:
     async def _caller(self, request: Request, exchange: Exchange, scope: str) -> Caller:
         named = request.headers.get("x-tenant-id")
         caller = await self.callers.at_provider(scope, named, authentication(request, self.verifier))
-        exchange.tenant, exchange.provider = caller.tenant.id, scope
+        exchange.serves(caller.tenant)
+        exchange.provider = scope
         return caller

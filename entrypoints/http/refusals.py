@@ -13,6 +13,7 @@ from sanic.handlers import ErrorHandler
 
 from domain.errors import InternalError, SluiceError
 from domain.facts import Unexpected
+from entrypoints.http.cors import Preflights, is_preflight
 from entrypoints.http.errors import HttpRefusal, Manners
 from entrypoints.http.exchange import CLIENT_CLOSED_REQUEST, Exchange, Exchanges
 from entrypoints.http.head import malformed
@@ -22,20 +23,34 @@ from entrypoints.http.response_head import response_head
 class Refusals(ErrorHandler):
     """Sanic's error handler, replaced whole: its own pages know neither our dialects nor our request ids."""
 
-    def __init__(self, exchanges: Exchanges, manners_of: Callable[[str], Manners]) -> None:
+    def __init__(
+        self, exchanges: Exchanges, manners_of: Callable[[str], Manners], preflights: Preflights | None = None
+    ) -> None:
         super().__init__()
+        self._preflights = preflights
         self._exchanges = exchanges
         self._manners_of = manners_of
 
-    def response(self, request: Request, exception: BaseException) -> HTTPResponse:
+    async def response(self, request: Request, exception: BaseException) -> HTTPResponse:
+        # Sanic awaits what is awaitable.
         if isinstance(exception, RequestCancelled):
             # The client has left in mid-request. Whoever was answering has written its access line already.
             return HTTPResponse(status=CLIENT_CLOSED_REQUEST)
         exchange = self._begin(request)
+        if isinstance(exception, MethodNotAllowed) and self._preflights is not None and is_preflight(request):
+            return await self._preflight(request, exchange, str(exception.headers["Allow"]))
         error = _refusal(request, exception)
         if isinstance(error, InternalError):
             self._exchanges.journal.record(Unexpected(exchange.route, exception, exchange.request_id))
         response = self._exchanges.refuse(exchange, error)
+        self._exchanges.journal.record(exchange.fact(request.method))
+        return response
+
+    async def _preflight(self, request: Request, exchange: Exchange, methods: str) -> HTTPResponse:
+        assert self._preflights is not None  # noqa: S101 - asked before
+        response = await self._preflights.answer(request, methods)
+        response.headers["X-Request-Id"] = exchange.request_id
+        exchange.status = response.status
         self._exchanges.journal.record(exchange.fact(request.method))
         return response
 

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 JsonObject: TypeAlias = dict[str, Any]
+#: No model has an output anywhere near; larger bounds are mistakes, or attempts at the balance.
+MOST_TOKENS = 100_000_000
 
 
 class Open(BaseModel):
@@ -347,8 +349,8 @@ class ChatCompletionRequest(Open):
     functions: Annotated[list[FunctionDeclaration], Field(min_length=1, max_length=128)] | None = None
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
     logprobs: bool | None = None
-    max_completion_tokens: int | None = Field(default=None, ge=1, lt=2**53)
-    max_tokens: int | None = Field(default=None, ge=1, lt=2**53)
+    max_completion_tokens: int | None = Field(default=None, ge=1, le=MOST_TOKENS)
+    max_tokens: int | None = Field(default=None, ge=1, le=MOST_TOKENS)
     metadata: Metadata | None = None
     modalities: list[Literal["text", "audio"]] | None = None
     moderation: Moderation | None = None

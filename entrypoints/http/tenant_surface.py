@@ -13,6 +13,7 @@ from domain.runs import conversation_after
 from domain.tenants import Caller
 from entrypoints.http.answering import Answering
 from entrypoints.http.auth import authentication
+from entrypoints.http.cors import cors_headers
 from entrypoints.http.draft import read_draft
 from entrypoints.http.errors import Dialect, Manners
 from entrypoints.http.exchange import Exchange
@@ -63,6 +64,14 @@ class TenantSurface:
         return show_model(exchange, self.planner, await self._caller(request, exchange, scope), name)
 
     async def _caller(self, request: Request, exchange: Exchange, scope: str) -> Caller:
+        if exchange.origin is not None:
+            await self._show_refusals_to_pages(exchange, scope)
         caller = await self.callers.in_tenant(scope, authentication(request, self.verifier))
-        exchange.tenant = caller.tenant.id
+        exchange.serves(caller.tenant)
         return caller
+
+    async def _show_refusals_to_pages(self, exchange: Exchange, scope: str) -> None:
+        """Let the tenant's own pages see why they are refused. Whose path it is says nothing of who is calling."""
+        tenant = await self.callers.tenants.get(scope) if is_id(scope) else None
+        if tenant is not None:
+            exchange.cors = cors_headers(exchange.origin, tenant)

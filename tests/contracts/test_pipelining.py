@@ -225,6 +225,8 @@ async def test_when_the_oldest_has_waited_too_long_nobody_waits_on_that_connecti
     assert (reply, scripted.connections) == (b"OK", 2)
 
 
+# Where timers come before what has arrived, unlike in asyncio's own loop.
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": True})], ids=["uvloop"])
 async def test_a_process_that_was_held_up_does_not_take_what_came_meanwhile_for_missing(server: RedisServer) -> None:
     async with opened(server.url, deadline=0.1) as connection:
         await connection.command("GET", "k")

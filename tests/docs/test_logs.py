@@ -75,7 +75,7 @@ def test_nobody_but_the_journal_writes_to_the_log() -> None:
         if re.search(r"^\s*(import|from) (loguru|logging)\b", path.read_text(), re.MULTILINE)
     }
 
-    assert others == {"adapters/journal/journal.py", "adapters/journal/sinks.py"}
+    assert others == {"adapters/journal/sinks.py"}
 
 
 def test_the_interval_of_repeated_errors_is_the_codes() -> None:

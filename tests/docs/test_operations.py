@@ -42,6 +42,7 @@ def test_every_key_in_redis_is_documented() -> None:
         keys.api_key("0" * 64),
         keys.api_keys("tenantId"),
         keys.WORKERS,
+        keys.HEALTH,
     ]
     used += [keys.meter("tenantId", meter) for meter in ("rpm", "tpm")]
 

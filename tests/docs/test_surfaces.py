@@ -4,7 +4,7 @@ import json
 import re
 
 from domain import runs
-from entrypoints.http import parsing
+from entrypoints.http import json_body
 from entrypoints.http.headers import MAX_WAIT
 from entrypoints.http.schema import GATEWAY_FIELDS, GatewayRequest
 from tests.docs.app import documented_routes, routes
@@ -41,10 +41,11 @@ def test_every_header_that_is_read_is_documented_and_no_other() -> None:
 
 def test_every_header_that_is_sent_is_documented_and_no_other() -> None:
     documented = {name.lower() for row in HEADERS if "on" in row for name in codes(row["header"])}
-    # Their last word is put in when they are sent; Allow is Sanic's, whose exception brings it, Connection HTTP's.
+    # Their last word is put in when they are sent; Allow is Sanic's, whose exception brings it;
+    # Connection is HTTP's, and Vary looks like any word.
     families = {re.sub(r"(?<=-)(requests|tokens)$", "", name) if "ratelimit" in name else name for name in documented}
 
-    assert families == headers_sent() | {"allow", "connection"}
+    assert families == headers_sent() | {"allow", "connection", "vary"}
 
 
 def test_the_example_of_a_stream_has_the_ids_that_a_stream_has() -> None:
@@ -62,6 +63,6 @@ def test_the_example_of_a_stream_has_the_ids_that_a_stream_has() -> None:
 def test_the_bounds_are_those_of_the_code() -> None:
     text = " ".join(SURFACES.text.split())
 
-    assert f"more than {parsing.MAX_DEPTH} levels" in text
-    assert f"more than {parsing.MAX_NODES:,} values" in text
+    assert f"more than {json_body.MAX_DEPTH} levels" in text
+    assert f"more than {json_body.MAX_NODES:,} values" in text
     assert f"N seconds, {MAX_WAIT} at most" in text

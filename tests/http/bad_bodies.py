@@ -49,9 +49,9 @@ UNREADABLE: dict[str, tuple[bytes, str]] = {
     "a text": (b'"messages"', "invalid_json"),
     "an array": (b"[]", "invalid_json"),
     "an array of requests": (b'[{"messages": []}]', "invalid_json"),
-    "arrays without end": (b"[" * DEEP, "invalid_json"),
-    "objects without end": (b'{"a":' * DEEP, "invalid_json"),
-    "an array of great depth": (nested(DEEP), "invalid_json"),
+    "arrays without end": (b"[" * DEEP, "json_too_large"),
+    "objects without end": (b'{"a":' * DEEP, "json_too_large"),
+    "an array of great depth": (nested(DEEP), "json_too_large"),
     "a depth beyond reason": (nested(65), "json_too_deep"),
     "a hundred thousand numbers": (json.dumps({"x": [0] * 100_000}).encode(), "json_too_large"),
     "a hundred thousand keys": (json.dumps({"x": {str(key): 0 for key in range(100_000)}}).encode(), "json_too_large"),
@@ -168,7 +168,7 @@ VARIANTS: tuple[dict[str, Any], ...] = (
 )
 
 #: One value of each type of JSON, and some numbers that no machine has a type for.
-VALUES: tuple[Any, ...] = ("\x00 text", 7, 1.5, True, [], {"x": [7]}, 10**30, -(2**63))
+VALUES: tuple[Any, ...] = ("\x00 text", 7, 1.5, True, [], {"x": [7]}, 10**15, -(2**63))
 
 #: Maps and lists of the client's own making: what is in them is nobody's business.
 _FREE = ("parameters", "schema", "metadata", "logit_bias")

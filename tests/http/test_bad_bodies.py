@@ -357,7 +357,7 @@ async def test_a_field_of_the_gateway_has_its_rules(
     assert (error.status, error.code, error.message) == (400, "invalid_value", message)
 
 
-@pytest.mark.parametrize("key", ["x" * 1_000, "line\nbreak", "\u2028", "\x00"])
+@pytest.mark.parametrize("key", ["x" * 1_000, "line\nbreak", "\u2028", "\x01"])
 async def test_a_key_of_the_clients_is_shown_printably_and_in_part(member: Member, key: str) -> None:
     unknown: dict[str, Any] = {key: 1}
 

@@ -1,6 +1,7 @@
 """What a connection is good for after an answer: the next request, in order, or nothing at all."""
 
 import asyncio
+from socket import create_connection
 from urllib.parse import quote
 
 import pytest
@@ -140,6 +141,17 @@ async def test_an_answer_reaches_a_client_that_is_still_sending(member: Member) 
 
     assert head.startswith(b"HTTP/1.1 401 ")
     assert b"invalid_request_error" in rest
+
+
+async def test_more_than_fits_may_come_before_anybody_listens(member: Member) -> None:
+    # Sent before the replica, which shares this event loop, had a turn to accept the connection.
+    with create_connection(("127.0.0.1", member.replica.port)) as client:
+        client.setblocking(False)
+        client.send(post(member, b"x" * 1_000_000, signed=False)[:500_000])
+        async with asyncio.timeout(5):
+            answer = await asyncio.get_running_loop().sock_recv(client, 65536)
+
+    assert answer.startswith(b"HTTP/1.1 401 ")
 
 
 # --- H19 ----------------------------------------------------------------------------------------------------------

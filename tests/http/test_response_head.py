@@ -26,7 +26,7 @@ def test_a_head_has_a_status_line_the_headers_and_how_to_go_on() -> None:
 
 
 def test_a_status_that_has_no_name_is_sent_without_one() -> None:
-    assert lines_of({}, status=599)[0] == b"HTTP/1.1 599 "
+    assert lines_of({}, status=599)[:2] == [b"HTTP/1.1 599 ", b"content-type: application/json"]
 
 
 def test_a_media_type_that_was_given_is_not_given_again() -> None:
@@ -42,6 +42,10 @@ def test_no_value_adds_a_line(value: str) -> None:
     assert len(lines) == 6
     assert not {byte for line in lines for byte in line} & {0, 10, 13}
     assert lines[2] == b"X-Other: a"
+
+
+def test_nothing_else_is_taken_out_of_a_value() -> None:
+    assert lines_of({"X-Name": "a!\r\nb!"})[1] == b"X-Name: a!b!"
 
 
 def test_a_value_beyond_ascii_is_sent_as_utf_8() -> None:

@@ -19,7 +19,7 @@ from entrypoints.http.auth import authentication
 from entrypoints.http.draft import receive, require_json
 from entrypoints.http.errors import Dialect, HttpRefusal, Manners
 from entrypoints.http.exchange import Exchange, json_response
-from entrypoints.http.parsing import read_json
+from entrypoints.http.json_body import read_json
 
 MANNERS = Manners(Dialect.PROBLEM, model_status=404)
 PREFIX = "/admin/v1"

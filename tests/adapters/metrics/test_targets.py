@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from adapters.metrics.targets import LEVELS, Targets
+from adapters.metrics.targets import LEVELS, TargetLevels
 from domain.completions.health import Health
+from domain.completions.targets import Targets
 from domain.errors import ProviderError, ProviderRateLimited, ProviderRefusedKey
 from tests.builders import a_target
 from tests.fakes import ListJournal
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 
 def told(health: Health) -> dict[tuple[str, ...], float]:
-    states, running = Targets(health)()
+    states, running = TargetLevels(Targets(health))()
     assert [states.name, running.name] == [level.name for level in LEVELS]
     return {**states.rows, **running.rows}
 
@@ -55,7 +56,7 @@ async def test_a_target_that_fails_is_told_with_the_reason(
 
 async def test_one_that_an_operator_drained_is_that_before_all_else(health: Health) -> None:
     health.visit(a_target()).failed(ProviderRefusedKey(status=401))
-    (condition,) = health.conditions()
+    (condition,) = health.conditions
 
     health.drain(condition, drained=True)
 

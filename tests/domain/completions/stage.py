@@ -31,17 +31,18 @@ class Cast:
         self.asked: list[tuple[str, float]] = []
         self.calls: list[Call] = []
 
-    def _next(self, call: Call) -> ScriptedProvider:
+    def play(self, call: Call) -> ScriptedProvider:
+        """Who plays this call."""
         self.asked.append((call.target.sent_model, asyncio.get_running_loop().time()))
         self.calls.append(call)
         left = self._scripts[call.target.sent_model]
         return ScriptedProvider(*(left.pop(0) if len(left) > 1 else left[0]))
 
     async def create_chat_completion(self, call: Call) -> Completion:
-        return await self._next(call).create_chat_completion(call)
+        return await self.play(call).create_chat_completion(call)
 
     def stream_chat_completion(self, call: Call) -> AsyncGenerator[tuple[Chunk, ...], None]:
-        return self._next(call).stream_chat_completion(call)
+        return self.play(call).stream_chat_completion(call)
 
     @property
     def names(self) -> list[str]:

@@ -17,8 +17,10 @@ from domain.errors import (
     ProviderUnreachable,
 )
 from domain.facts import ProviderAsked
+from domain.ports import Call
 from tests.builders import a_chunk, a_completion, a_model, a_stream, a_target
 from tests.domain.completions.stage import ONE, THREE, TWO, Cast, Stage
+from tests.fakes import ScriptedProvider
 
 pytestmark = pytest.mark.anyio
 
@@ -242,7 +244,7 @@ async def test_clients_that_leave_make_nobody_ill() -> None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    (condition,) = stage.health.conditions()
+    (condition,) = stage.health.conditions
     assert (condition.circuit.in_a_row, condition.bulkhead.running) == (0, 0)
     assert stage.health.choose([ONE]) == ONE
 
@@ -299,7 +301,7 @@ async def test_who_waits_too_long_for_room_is_told_so_and_takes_none() -> None:
 
     release.set()
     await first
-    (condition,) = stage.health.conditions()
+    (condition,) = stage.health.conditions
     assert (condition.bulkhead.running, condition.bulkhead.waiting) == (0, 0)
 
 
@@ -315,3 +317,33 @@ async def test_each_attempt_is_a_fact() -> None:
     assert (failed.model, failed.asked, failed.error_code) == ("one", 1, "provider_error")
     assert (answered.model, answered.asked, answered.error_code) == ("two", 2, None)
     assert answered.first_token_seconds is not None
+
+
+# --- a minute of it ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_minute_of_outage_is_noticed_by_nobody_and_over_within_half_a_minute() -> None:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + 60
+
+    class Flapping(Cast):
+        def play(self, call: Call) -> ScriptedProvider:
+            self.asked.append((call.target.sent_model, loop.time()))
+            is_down = call.target.sent_model == "one" and loop.time() < until
+            return ScriptedProvider(*([ProviderUnreachable()] if is_down else HELLO))
+
+    stage = Stage(Flapping(), draw=0.5)
+    answers: list[tuple[float, str]] = []
+    while loop.time() < until + 60:
+        asking = stage.asking(ONE, TWO)
+        assert await stage.stream(asking) == [*HELLO]
+        answers.append((loop.time(), asking.answered.model))
+        await asyncio.sleep(0.25)
+
+    probes = [at for name, at in stage.cast.asked if name == "one" and at < until]
+    back = next(at for at, model in answers if model == "one")
+    assert len(answers) > 450
+    # Five that found it down, and then one probe for each pause: 5, 10, 20, 20 seconds.
+    assert 5 < len(probes) <= 10
+    assert back - until < 30
+    assert {model for at, model in answers if at > back} == {"one"}

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 from anyio.lowlevel import checkpoint
 
+from adapters.memory.health import MemoryHealthBoard
 from adapters.memory.ledger import MemoryLedger
 from adapters.memory.names import MemoryRunNames
 from adapters.memory.rate import MemoryRateLimiter
@@ -27,6 +28,7 @@ from domain.completions.production import Production, RunLimits
 from domain.completions.queue import JobQueue
 from domain.completions.reading import Reading
 from domain.completions.runs import CompletionRuns
+from domain.completions.sharing import Sharing
 from domain.completions.tail import Tail
 from domain.completions.till import SeparateTill
 from domain.ledger import EntryKind
@@ -92,6 +94,7 @@ class World:
     limiter: FlakyStore[MemoryRateLimiter] = field(init=False)
     store: FlakyStore[RestorableRunStore] = field(init=False)
     names: FlakyStore[MemoryRunNames] = field(init=False)
+    board: MemoryHealthBoard = field(init=False)
     _seeds: "count[int]" = field(default_factory=count)
 
     def __post_init__(self) -> None:
@@ -99,6 +102,7 @@ class World:
         self.ledger = FlakyStore(MemoryLedger(self.clock))
         self.limiter = FlakyStore(MemoryRateLimiter(self.clock))
         self.store = FlakyStore(RestorableRunStore(self.clock, self.bell, lease=LEASE, queue=self.queue_seconds))
+        self.board = MemoryHealthBoard(self.clock)
         self.names = FlakyStore(MemoryRunNames(self.clock))
 
     # --- replicas -------------------------------------------------------------------------------------------------
@@ -121,6 +125,10 @@ class World:
         return Attempts(
             reach(self.provider), self.tokenizer, Health(self.clock, journal, self.draw), reach(journal), self.draw
         )
+
+    def sharing(self, process: Process) -> Sharing:
+        health = Health(self.clock, self.journal, self.draw)
+        return Sharing("replica", health, process.port(self.board), process.port(self.journal))
 
     def production(self, limits: RunLimits | None = None, process: Process | None = None) -> Production:
         reach = (process or Process()).port
@@ -147,6 +155,7 @@ class World:
             process.port(self.store.port),
             process.port(self.names.port),
             process.bell(self.bell),
+            self.sharing(process),
             self.router,
             process.port(self.journal),
             self.clock,
