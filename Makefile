@@ -18,6 +18,7 @@ install-dev: ## set up .venv with the tools and libraries of the tests, too
 test-tools: install-dev ## fetch what the tests start or load besides Python packages, into .tools
 	@scripts/setup-redis
 	@scripts/setup-curl
+	@scripts/setup-nginx
 	@scripts/setup-libgomp
 	@scripts/setup-openai-versions
 	@scripts/setup-node
@@ -46,7 +47,7 @@ soak: test-tools ## the ledger's soak for SOAK_SECONDS, ten minutes by default
 bench: test-tools ## the gateway beside nginx and no gateway at all; ARGS="--targets direct,gateway,litellm --install" for peers
 	PATH=$(CURDIR)/.tools:$$PATH .venv/bin/python -m benchmarks $(ARGS)
 
-mutants: test-tools ## change the modules that keep strangers out, place by place, and see that a test fails; ARGS="auth" chooses
+mutants: test-tools ## change the modules that keep strangers out, place by place, and see that a test fails; ARGS="tokens" chooses
 	.venv/bin/python scripts/mutants $(ARGS)
 
 sbom: install ## the bill of materials, CycloneDX JSON, from the lock file

@@ -14,6 +14,7 @@ from domain.chat import JsonObject
 from domain.errors import TenantMisconfigured
 from domain.ids import is_id
 from domain.models import DEFAULT_VOCABULARY, MAX_WEIGHT, Model
+from domain.reach import flaw_of_base_url
 from domain.routes import Place, RouteRule
 from domain.tenants import ANONYMOUS, Group, GroupId, Limits, Tenant, TenantId
 from domain.tokens import MAX_TOKENS, TokenPolicy
@@ -48,6 +49,16 @@ _Key: TypeAlias = Annotated[
 _Origin: TypeAlias = Annotated[
     str, StringConstraints(pattern=r"^(\*|https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?)$", max_length=300)
 ]
+
+
+def _require_public(url: str) -> str:
+    flaw = flaw_of_base_url(url)
+    if flaw is not None:
+        raise ValueError(flaw)
+    return url
+
+
+_PublicUrl: TypeAlias = Annotated[str, AfterValidator(_require_public)]
 
 
 class _Part(BaseModel):
@@ -101,6 +112,10 @@ class _Route(_Strict):
     on_content_filter: Literal["tell", "fall_back"] = "tell"
 
 
+class _Provider(_Strict):
+    base_url: _PublicUrl
+
+
 class _Document(_Part):
     user_groups: list[_Id] | None = None
     groups: dict[_Id, _Group] | None = None
@@ -120,6 +135,7 @@ class _Document(_Part):
     allowed_origins: list[_Origin] | None = None
     provider_options: dict[str, dict[str, str]] | None = None
     routes: list[_Route] | None = None
+    providers: dict[_Id, _Provider] | None = None
 
 
 def parse_tenant(tenant_id: TenantId, document: bytes | JsonObject, defaults: Limits) -> Tenant:
@@ -152,6 +168,7 @@ def parse_tenant(tenant_id: TenantId, document: bytes | JsonObject, defaults: Li
         detach_grace=read.detach_grace if read.on_disconnect == "cancel" else None,
         cache_seconds=read.cache_seconds,
         cache_charged=read.cache_charged,
+        own_providers={name: entry.base_url for name, entry in (read.providers or {}).items()},
         allowed_origins=frozenset(read.allowed_origins or ()),
         routes=tuple(_route(entry) for entry in read.routes or ()),
     )

@@ -107,7 +107,9 @@ class Container(containers.DeclarativeContainer):
     signed = providers.Singleton(Verifiers, vouchers, clock)
     verifier = providers.Singleton(BearerTokens, api_keys, signed, introspectors)
 
-    planner = providers.Singleton(Planner, registry=registry, catalogue=catalogue)
+    planner = providers.Singleton(
+        Planner, registry=registry, catalogue=catalogue, guests=settings.provided.tenant_providers
+    )
     namespaces = providers.Singleton(Namespaces, tenants=tenants, registry=registry)
     callers = providers.Singleton(Callers, tenants=tenants, entropy=entropy)
     router = providers.Singleton(Router, planner)

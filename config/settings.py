@@ -68,6 +68,7 @@ class Settings(BaseModel):
     head_seconds: float = Field(default=10.0, gt=0)
     metrics: Literal["public", "admin", "off"] = "public"
     metrics_tenants: bool = False
+    tenant_providers: bool = False
     docs: bool = True
     body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     anonymous_body_bytes: int = Field(default=1024 * 1024, ge=1024)

@@ -406,12 +406,18 @@ class ProviderTimeout(ProviderError):
 
 
 class ProviderBadResponse(ProviderError):
-    """Not an answer in OpenAI's format: HTML, an empty body, malformed JSON, a redirect."""
+    """Not an answer in OpenAI's format: HTML, an empty body, malformed JSON."""
 
     code = "upstream_bad_response"
 
     def __init__(self, *, detail: str = "", status: int | None = None) -> None:
         super().__init__("The provider gave an answer that cannot be understood.", detail=detail, status=status)
+
+
+class ProviderRedirected(ProviderBadResponse):
+    """A redirect, which is not followed: the request and its key are for the address that they were meant for."""
+
+    code = "upstream_redirect"
 
 
 class ProviderTruncated(ProviderError):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from domain.chat import ChatRequest
 from domain.errors import InvalidRequest, ModelNotSupported, NoApiKey, TenantMisconfigured
 from domain.models import Catalogue, Model, Offer
-from domain.tenants import Caller, Tenant
+from domain.tenants import Caller, Tenant, TenantId
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,10 @@ class Quirks:
 
 @dataclass(frozen=True, slots=True)
 class ProviderSpec:
-    """An OpenAI-compatible provider; the fields are those of ``config/providers.toml``."""
+    """An OpenAI-compatible provider; the fields are those of ``config/providers.toml``.
+
+    ``owner`` is the tenant that brought it, None for one of the operator's.
+    """
 
     id: str
     name: str
@@ -54,6 +57,7 @@ class ProviderSpec:
     default_model: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     quirks: Quirks = Quirks()
+    owner: TenantId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,8 @@ class Planner:
 
     registry: ProviderRegistry
     catalogue: Catalogue
+    #: Whether tenants may bring providers of their own.
+    guests: bool = False
 
     def plan(self, caller: Caller, request: ChatRequest) -> Target:
         """The provider and the model that a request is for; no key yet.
@@ -158,7 +164,7 @@ class Planner:
 
     def at(self, tenant: Tenant, provider_id: str, asked: str) -> Target | None:
         """A model at a provider, with no key yet; None where there is no such provider, or it has no such model."""
-        spec = self.registry.get(provider_id)
+        spec = self._known(tenant, provider_id)
         offer = self.offer(tenant, spec, asked) if spec is not None else None
         return Target(spec, offer.model, offer.sent) if spec is not None and offer is not None else None
 
@@ -183,10 +189,18 @@ class Planner:
                 param="provider",
                 code="missing_required_parameter",
             )
-        spec = self.registry.get(named)
+        spec = self._known(caller.tenant, named)
         if spec is None:
             raise InvalidRequest("Unknown provider", param="provider", code="provider_not_found")
         return spec
+
+    def _known(self, tenant: Tenant, provider_id: str) -> ProviderSpec | None:
+        """The operator's provider of this id, else the tenant's own."""
+        spec = self.registry.get(provider_id)
+        address = tenant.own_providers.get(provider_id) if self.guests and spec is None else None
+        if address is None:
+            return spec
+        return ProviderSpec(provider_id, provider_id, address, key="optional", models="any", owner=tenant.id)
 
     def _usable(self, caller: Caller) -> Iterator[ProviderSpec]:
         for spec in self.registry:

@@ -49,6 +49,7 @@ class Group:
 class Tenant:
     """One team behind the gateway: its groups, the provider keys it pays with, its limits.
 
+    ``own_providers`` maps the id of a provider that it brings to its base URL, where the operator allows that.
     ``api_keys`` maps a provider's id to its keys, ``provider_options`` to what fills the placeholders of its address.
     ``detach_grace`` is how many seconds a run goes on that nobody reads any more, None for to its end;
     ``cache_seconds``, how long an answer is kept for its cache key; ``cache_charged``, whether it costs what it would
@@ -71,6 +72,7 @@ class Tenant:
     cache_seconds: float = 3_600.0
     cache_charged: bool = False
     routes: tuple[RouteRule, ...] = ()
+    own_providers: Mapping[str, str] = field(default_factory=dict)
     allowed_origins: frozenset[str] = frozenset()
 
     def welcomes(self, origin: str) -> bool:

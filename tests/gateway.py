@@ -40,26 +40,25 @@ class GatewayProcess:
         *,
         command: str = "serve",
         nursery: Nursery | None = None,
-        port: int | None = None,
         deadline: float = 20.0,
     ) -> "GatewayProcess":
-        """Serve, or only work, on ``port`` or any free one, with these ``SLUICE_*`` variables and none of ours.
+        """Serve, or only work, on a free port unless one is named, with these ``SLUICE_*`` variables and none of ours.
 
         With a ``nursery`` it is a fork, which spares it half a second of loading and nothing else.
 
         Raises:
             GatewayNotStarted: it did not come up; nothing is left running.
         """
-        port = port or free_port()
+        port = int((environment or {}).get("SLUICE_PORT", 0)) or free_port()
         variables = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
-        variables |= {"SLUICE_PORT": str(port), **(environment or {})}
+        variables |= {**(environment or {}), "SLUICE_PORT": str(port)}
         process: subprocess.Popen[bytes] | Fork
         if nursery is None:
             process = _run(command, variables, log_file)
         else:
             process = nursery.fork(Order(command, variables, str(log_file)))
         gateway = cls(process, port, log_file)
-        gateway._wait_until_it_answers(time.monotonic() + deadline)
+        gateway.wait_until_it_answers(time.monotonic() + deadline)
         return gateway
 
     @property
@@ -115,7 +114,12 @@ class GatewayProcess:
     ) -> None:
         self.stop()
 
-    def _wait_until_it_answers(self, until: float) -> None:
+    def wait_until_it_answers(self, until: float) -> None:
+        """Return once it says that it is healthy; ``until`` is by the monotonic clock.
+
+        Raises:
+            GatewayNotStarted: it did not; nothing is left running.
+        """
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > until:
                 self.kill()

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 import httpx
 
 from adapters.openai.connection import Connection
+from domain.reach import is_public
 
 #: Seconds that an address gets before the next one is tried beside it. https://www.rfc-editor.org/rfc/rfc8305#section-5
 STAGGER = 0.25
@@ -29,14 +30,19 @@ _OPTIONS = (
 
 
 class Origin(NamedTuple):
-    """Where requests go; ``host`` as it stands in a URL, without brackets."""
+    """Where requests go; ``host`` as it stands in a URL, without brackets.
+
+    ``guest`` is whose provider it is, where a tenant brought it: nobody else has a connection to it, and it must be on
+    the public internet.
+    """
 
     scheme: str
     host: str
     port: int
+    guest: str | None = None
 
     @classmethod
-    def of(cls, url: httpx.URL) -> "Origin":
+    def of(cls, url: httpx.URL, guest: str | None = None) -> "Origin":
         """The origin of an address.
 
         Raises:
@@ -45,7 +51,7 @@ class Origin(NamedTuple):
         scheme, host = url.scheme, url.raw_host.decode("ascii")
         if scheme not in ("http", "https") or not host:
             raise httpx.UnsupportedProtocol("UnsupportedProtocol")
-        return cls(scheme, host, url.port or (443 if scheme == "https" else 80))
+        return cls(scheme, host, url.port or (443 if scheme == "https" else 80), guest)
 
 
 class Address(NamedTuple):
@@ -74,11 +80,16 @@ class Dialer:
         """A new connection. Certificates are always verified, for the host's name.
 
         Raises:
-            OSError: no such host, no address that answers, no TLS, or not with whom it should be.
+            OSError: no such host, or not where a guest's may be; no address that answers; no TLS, or not with whom it
+                should be.
             UnicodeError: the host has a name that no resolver would take.
         """
         tls = await self._context() if origin.scheme == "https" else None
-        sock = await self._first_of(await self._resolve(origin.host, origin.port))
+        addresses = await self._resolve(origin.host, origin.port)
+        if origin.guest is not None:
+            require_public(addresses)
+        # Connected is to what was looked at, and not to what a second lookup might say.
+        sock = await self._first_of(addresses)
         try:
             _, connection = await asyncio.get_running_loop().create_connection(
                 Connection, sock=sock, ssl=tls, server_hostname=origin.host if tls is not None else None
@@ -157,6 +168,12 @@ def look_up(host: str, port: int, flags: int = 0) -> Sequence[Address]:
     first = [address for address in addresses if address.family == addresses[0].family]
     second = [address for address in addresses if address.family != addresses[0].family]
     return [address for address in chain.from_iterable(zip_longest(first, second)) if address is not None]
+
+
+def require_public(addresses: Sequence[Address]) -> None:
+    """Raise PermissionError unless every address is one that a tenant's own provider may have."""
+    if not all(is_public(str(address.sockaddr[0])) for address in addresses):
+        raise PermissionError
 
 
 def _has_won(task: asyncio.Future[socket.socket]) -> bool:

@@ -19,6 +19,7 @@ from domain.errors import (
     ProviderError,
     ProviderOutOfQuota,
     ProviderRateLimited,
+    ProviderRedirected,
     ProviderRefusedKey,
     ProviderRejected,
     ProviderTimeout,
@@ -83,7 +84,7 @@ class _Fault:
 def refusal(status: int, headers: Mapping[str, str], body: bytes, target: Target, now: float) -> ProviderError:
     """What an answer that is not a success means. ``now`` is in Unix seconds, for a Retry-After that is a date."""
     if 300 <= status < 400:
-        return ProviderBadResponse(detail="redirect", status=status)
+        return ProviderRedirected(detail="redirect", status=status)
     fault = _fault(_parsed(body), target)
     return _classified(status, fault, f"status {status}", retry_after(headers, now))
 

@@ -15,6 +15,7 @@ from adapters.openai.errors import provider_errors, refusal
 from adapters.openai.patience import Patience
 from adapters.openai.sse import MAX_EVENT_BYTES
 from adapters.openai.stream import StreamedAnswer, folded
+from adapters.openai.transport import GUEST
 from domain.chat import Chunk, Completion
 from domain.errors import ProviderBadResponse, ProviderError
 from domain.facts import EventsSkipped
@@ -152,7 +153,7 @@ class OpenAIProvider:
             # into, this takes a fifth of the time.
             headers=[(name.encode(), value.encode()) for name, value in headers.items() if value],
             stream=httpx.ByteStream(body),
-            extensions=self._extensions,
+            extensions=self._extensions if spec.owner is None else {**self._extensions, GUEST: spec.owner},
         )
 
     async def _refusal(self, response: httpx.Response, media_type: str, call: Call) -> ProviderError:

@@ -12,6 +12,9 @@ from adapters.openai.connection import Connection
 from adapters.openai.dialing import Dialer, Origin
 from adapters.openai.pool import Pool, PoolLimits
 
+#: The extension of a request that says which tenant brought the provider that it is for.
+GUEST = "guest"
+
 
 class PooledTransport(httpx.AsyncBaseTransport):
     """Connections that are kept and shared. Nothing is opened before the first request.
@@ -19,6 +22,8 @@ class PooledTransport(httpx.AsyncBaseTransport):
     Raises httpx's errors. ``ConnectError`` and ``ConnectTimeout`` mean that nothing was sent; ``StaleConnection`` that
     a kept connection ended before a byte of the answer. The ``connect`` timeout of a request covers the wait for a free
     connection, DNS, TCP and TLS; all other time is the caller's to bound, by cancelling, which closes the connection.
+
+    A request with the extension ``GUEST`` goes to the public internet or nowhere, over connections of that guest's own.
 
     An answer is given out with its head, and its stream raises only httpx's errors; closed before its end, it closes
     the connection. There are no redirects, no cookies, no proxies or credentials from the environment, and no
@@ -35,7 +40,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         return self._pool.places
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        origin, head, body = Origin.of(request.url), *_written(request)
+        origin, (head, body) = Origin.of(request.url, request.extensions.get(GUEST)), _written(request)
         connection = self._pool.take(origin) or await self._opened(origin, request)
         answer = await connection.ask(head, body)
         return httpx.Response(answer.status, headers=answer.headers, stream=answer)

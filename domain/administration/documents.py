@@ -72,6 +72,24 @@ def shown_changes(before: JsonObject, after: JsonObject) -> tuple[Change, ...]:
     )
 
 
+def moved_keys(before: JsonObject, after: JsonObject) -> tuple[Flaw, ...]:
+    """The keys that a tenant's own providers would take along to another address; who moves one must know its key."""
+    old, new = before.get("providers"), after.get("providers")
+    known, kept = before.get("api_keys"), after.get("api_keys")
+    if not (isinstance(new, dict) and isinstance(known, dict) and isinstance(kept, dict)):
+        return ()
+    old = old if isinstance(old, dict) else {}
+    moved = (name for name in new if _address(old.get(name)) != _address(new[name]))
+    what = "must be entered anew with another base_url"
+    return tuple(
+        Flaw(pointer("api_keys", name), what) for name in moved if kept.get(name) and kept[name] == known.get(name)
+    )
+
+
+def _address(entry: object) -> object:
+    return entry.get("base_url") if isinstance(entry, dict) else None
+
+
 def pointer(*parts: object) -> str:
     """The JSON pointer of a place."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from domain.administration.access import Operator
-from domain.administration.documents import READ_ONLY, Flaw, changes, merge_patch, pointer
+from domain.administration.documents import READ_ONLY, Flaw, changes, merge_patch, moved_keys, pointer
 from domain.administration.errors import (
     GroupExists,
     InvalidDocument,
@@ -158,7 +158,11 @@ class TenantAdministration:
             if not (flaw.unknown and flaw.pointer in known_before) and flaw.pointer[1:] not in READ_ONLY
         ]  # fmt: skip
         if not found:
-            found = [*_without_a_provider(document, self.registry), *_without_a_group(document)]
+            found = [
+                *_without_a_provider(document, self.registry),
+                *_without_a_group(document),
+                *moved_keys(before, document),
+            ]
         return found
 
     def _tell(self, by: Operator, action: str, tenant_id: TenantId, before: JsonObject, after: JsonObject) -> None:
@@ -189,7 +193,9 @@ def _without_a_provider(document: JsonObject, registry: ProviderRegistry) -> lis
         (pointer("models", name, "provider"), model["provider"])
         for name, model in (document.get("models") or {}).items()
     ]
-    return [Flaw(where, "names no registered provider") for where, name in named if name and name not in registry]
+    own = document.get("providers") or {}
+    missing = ((where, name) for where, name in named if name and name not in registry and name not in own)
+    return [Flaw(where, "names no registered provider") for where, _ in missing]
 
 
 def _without_a_group(document: JsonObject) -> list[Flaw]:

@@ -32,6 +32,9 @@ Handler: TypeAlias = Callable[..., Coroutine[Any, Any, HTTPResponse | None]]
 Hook: TypeAlias = Callable[[], Awaitable[None]]
 
 
+#: Connections that may wait to be accepted: as many as come at once where another replica has gone. Sanic's 100 are
+#: soon full, and who comes then waits a second or three for the system's next try.
+BACKLOG = 4096
 #: Seconds that readers get to take the end of their streams when the process ends.
 _LAST_WORDS = 3.0
 
@@ -195,4 +198,11 @@ def serve(app: App, listener: socket.socket) -> None:
     Raises:
         Exception: what a start hook raised.
     """
-    app.run(sock=listener, protocol=app.ctx.protocol, single_process=True, access_log=False, motd=False)
+    app.run(
+        sock=listener,
+        backlog=BACKLOG,
+        protocol=app.ctx.protocol,
+        single_process=True,
+        access_log=False,
+        motd=False,
+    )

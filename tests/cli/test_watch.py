@@ -59,7 +59,9 @@ def test_a_watched_run_is_read_whole_though_its_gateway_is_replaced(
         assert watching.stdout is not None
         heard = watching.stdout.read(12)
         front.kill()
-        with GatewayProcess.start(tmp_path / "next.log", {**environment, "SLUICE_JOB_SLOTS": "0"}, port=front.port):
+        with GatewayProcess.start(
+            tmp_path / "next.log", {**environment, "SLUICE_JOB_SLOTS": "0", "SLUICE_PORT": str(front.port)}
+        ):
             rest, problems = watching.communicate(timeout=30)
 
     assert (watching.returncode, heard + rest) == (0, WORDS + "\n")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.documents import parse_tenant, write_document
+from adapters.documents import flaws_of, parse_tenant, write_document
 from domain.chat import JsonObject
 from domain.errors import TenantMisconfigured
 from domain.models import Model
@@ -273,3 +273,32 @@ def test_any_document_is_a_tenant_or_misconfigured_and_reads_the_same_from_the_s
 def test_what_cannot_be_written_is_no_document(document: JsonObject) -> None:
     with pytest.raises(TenantMisconfigured):
         write_document(document)
+
+
+# --- providers that the tenant brings -----------------------------------------------------------------------------
+
+
+def test_a_tenants_own_providers_are_known_by_their_address() -> None:
+    tenant = parse({**SEED, "providers": {"house": {"base_url": "https://llm.example.com/v1"}}})
+
+    assert tenant.own_providers == {"house": "https://llm.example.com/v1"}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"base_url": "http://127.0.0.1:8000"},
+        {"base_url": "https://user:pass@llm.example.com"},
+        {"base_url": "https://llm.example.com", "headers": {"Host": "inside"}},
+        {},
+    ],
+)
+def test_a_provider_that_may_not_be_asked_spoils_the_document(entry: JsonObject) -> None:
+    with pytest.raises(TenantMisconfigured):
+        parse({**SEED, "providers": {"house": entry}})
+
+
+def test_what_is_wrong_with_a_providers_address_is_told_without_it() -> None:
+    [flaw] = flaws_of({**SEED, "providers": {"house": {"base_url": "http://10.0.0.7"}}})
+
+    assert (flaw.pointer, flaw.what) == ("/providers/house/base_url", "must have a public host")

@@ -133,7 +133,7 @@ def test_the_example_of_an_issuers_file_is_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "made", "left_out", "renamed"),
     [
-        ("Provider files", (ProviderSpec, Quirks), {"id"}, {}),
+        ("Provider files", (ProviderSpec, Quirks), {"id", "owner"}, {}),
         ("Model files", (Model, ImageRule), {"name"}, {"names": "providers"}),
     ],
 )
@@ -182,6 +182,7 @@ def test_every_key_of_a_tenant_document_is_documented() -> None:
         "models.*": documents._Model.model_fields,
         "limits": documents._Limits.model_fields,
         "routes.*": documents._Route.model_fields,
+        "providers.*": documents._Provider.model_fields,
     }
     known: list[str] = []
     for key in documents._Document.model_fields:

@@ -48,7 +48,7 @@ FAULTS = {
     "not-json": BAD,
     "no-choices": BAD,
     "status-404-html": BAD,
-    "redirect": BAD,
+    "redirect": replace(BAD, code="upstream_redirect"),
     "status-429-ra1e9": Fault(429, "rate_limit_exceeded"),
     "status-429-ra60": Fault(429, "rate_limit_exceeded"),
     "status-429-raneg": Fault(429, "rate_limit_exceeded", asked=3, pauses=(0.2, 0.4)),

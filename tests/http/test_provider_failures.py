@@ -19,6 +19,7 @@ from tests.provider.refusals import CONTEXT, FILTERED, NO_MODEL, PARAM
 INVALID, SERVER = "invalid_request_error", "server_error"
 FAILED = Told(502, "provider_error", "The provider failed to answer.", SERVER)
 UNINTELLIGIBLE = Told(502, "upstream_bad_response", "The provider gave an answer that cannot be understood.", SERVER)
+ELSEWHERE = Told(502, "upstream_redirect", "The provider gave an answer that cannot be understood.", SERVER)
 CUT = Told(502, "upstream_truncated", "The provider's answer was cut off.", SERVER)
 TIMED_OUT = Told(504, "upstream_timeout", "The provider did not answer in time.", SERVER)
 BAD_KEY = Told(502, "upstream_refused_key", "The provider refused the configured API key.", SERVER)
@@ -58,8 +59,8 @@ TELLS: dict[str, Told] = {
     "json-array": UNINTELLIGIBLE,
     "not-json": UNINTELLIGIBLE,
     "no-choices": UNINTELLIGIBLE,
-    "redirect": UNINTELLIGIBLE,
-    "redirect-302": UNINTELLIGIBLE,
+    "redirect": ELSEWHERE,
+    "redirect-302": ELSEWHERE,
     "reset": CUT,
     "close": CUT,
     # Nobody's.

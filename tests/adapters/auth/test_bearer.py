@@ -42,3 +42,19 @@ async def test_a_providers_key_is_shown_to_nobody(token: str) -> None:
 
     assert refusal.value.reason == "invalid_token"
     assert api_keys.tokens + signed.tokens == []
+
+
+async def test_where_an_issuer_can_be_asked_what_is_no_signed_token_goes_there_alone() -> None:
+    api_keys, signed, opaque = Asked(), Asked(), Asked()
+    bearer = BearerTokens(api_keys, signed, [opaque])
+
+    for token in ("a.b.c", "abc", "a.b", "a.b.c.d", keys.make(bytes(32))):
+        await bearer.verify(token)
+
+    assert signed.tokens == ["a.b.c"]
+    assert opaque.tokens == ["abc", "a.b", "a.b.c.d"]
+
+
+def test_an_opaque_token_is_never_shown_to_one_of_several() -> None:
+    with pytest.raises(ValueError, match="only one issuer"):
+        BearerTokens(Asked(), Asked(), [Asked(), Asked()])

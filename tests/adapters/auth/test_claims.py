@@ -89,6 +89,10 @@ def test_users_of_two_issuers_can_be_told_apart() -> None:
     assert (one, other) == ("corp.ada", "ada")
 
 
+def test_the_word_of_who_cannot_take_it_back_stands() -> None:
+    assert DEFAULT_RULES.judge(GOOD_CLAIMS, NOW).stands()
+
+
 @pytest.mark.parametrize("bound", [{"jkt": "thumbprint"}, {"x5t#S256": "thumbprint"}, None, {}])
 def test_a_token_that_is_bound_to_a_key_is_no_bearer_token(bound: object) -> None:
     with pytest.raises(NotAuthenticated, match="bound to a key"):

@@ -15,6 +15,7 @@ from domain.errors import (
     ProviderError,
     ProviderOutOfQuota,
     ProviderRateLimited,
+    ProviderRedirected,
     ProviderRefusedKey,
     ProviderRejected,
     ProviderTimeout,
@@ -77,7 +78,7 @@ def test_a_status_decides_the_kind(status: int, kind: type[ProviderError]) -> No
 def test_a_redirect_is_no_answer(status: int) -> None:
     error = refused(status, b"")
 
-    assert type(error) is ProviderBadResponse
+    assert (type(error), error.code) == (ProviderRedirected, "upstream_redirect")
     assert (error.detail, error.status) == ("redirect", status)
 
 
