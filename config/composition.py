@@ -107,6 +107,8 @@ def _add_stores(container: Container, settings: Settings) -> None:
     redis = InRedis(
         url=settings.redis_url.get_secret_value(),
         seconds=settings.redis_seconds,
+        replicas=settings.replicas,
+        journal=container.journal,
         default_limits=limits,
         lifetimes=lifetimes,
         watch=container.redis_watch if settings.metrics != "off" else providers.Object(None),
@@ -119,6 +121,7 @@ def _add_stores(container: Container, settings: Settings) -> None:
     _fill_in(container, redis)
     container.checks.add_args(redis.dependency)
     container.closers.add_args(
+        redis.limiter.provided.aclose,
         redis.doorbell.provided.aclose,
         redis.tenants.provided.aclose,
         redis.api_key_store.provided.aclose,

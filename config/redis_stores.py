@@ -4,6 +4,7 @@ import time
 
 from dependency_injector import containers, providers
 
+from adapters.memory.share import LocalShare
 from adapters.redis.apikeys import RedisApiKeyStore
 from adapters.redis.connection import RedisConnection, Watch
 from adapters.redis.dependency import RedisDependency
@@ -17,6 +18,7 @@ from adapters.redis.tenants import RedisTenantStore
 from adapters.redis.till import RedisTill
 from adapters.vault import Vault
 from config.lifetimes import Lifetimes
+from domain.ports import Journal
 from domain.tenants import Limits
 
 
@@ -25,6 +27,8 @@ class InRedis(containers.DeclarativeContainer):
 
     url = providers.Dependency(instance_of=str)
     seconds = providers.Dependency(instance_of=float)
+    replicas = providers.Dependency(instance_of=int)
+    journal: providers.Dependency[Journal] = providers.Dependency()
     vault: providers.Dependency[Vault] = providers.Dependency()
     default_limits = providers.Dependency(instance_of=Limits)
     lifetimes = providers.Dependency(instance_of=Lifetimes)
@@ -41,7 +45,13 @@ class InRedis(containers.DeclarativeContainer):
     )
     api_key_store = providers.Singleton(RedisApiKeyStore, connection, monotonic=providers.Object(time.monotonic))
     ledger = providers.Singleton(RedisLedger, connection)
-    limiter = providers.Singleton(RedisRateLimiter, connection)
+    limiter = providers.Singleton(
+        LocalShare,
+        providers.Singleton(RedisRateLimiter, connection),
+        providers.Object(time.time),
+        journal,
+        replicas=replicas,
+    )
     run_store = providers.Singleton(
         RedisRunStore,
         connection,

@@ -96,6 +96,7 @@ class Settings(BaseModel):
     drain_seconds: float = Field(default=30.0, ge=0)
     lease_seconds: float = Field(default=10.0, ge=1)
     redis_seconds: float = Field(default=0.3, gt=0)
+    replicas: int = Field(default=1, ge=1)
     redis_grace_seconds: float = Field(default=10.0, ge=0)
     log_kept_seconds: float = Field(default=900.0, ge=1)
     outbox: Path | None = None

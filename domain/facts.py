@@ -164,6 +164,20 @@ class LeaseLost:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitsLocal:
+    """The store of a tenant's meters does not answer: each replica limits by itself, to its share."""
+
+    tenant: TenantId
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsShared:
+    """The store of a tenant's meters answers again, and limits are those of all replicas together."""
+
+    tenant: TenantId
+
+
+@dataclass(frozen=True, slots=True)
 class SettlementFailed:
     """The ledger could not be told what a run cost, and the outbox could not write it down."""
 
@@ -225,6 +239,8 @@ Fact: TypeAlias = (
     | StreamResumed
     | RunRequeued
     | LeaseLost
+    | LimitsLocal
+    | LimitsShared
     | SettlementFailed
     | RecordFailed
     | SecretsUnreadable

@@ -69,7 +69,8 @@ class Verdict:
 
     ``readings`` are those of the charges, in their order. ``retry_after`` is in seconds: when the same request would be
     admitted if nobody else came; 0 when it was. ``refused_by`` is the unit of the meter that refused, requests or
-    tokens, or concurrency; ``meter`` is its name. ``at`` is the store's Unix time of the decision, in seconds.
+    tokens, or concurrency; ``meter`` is its name. ``at`` is the store's Unix time of the decision, in seconds. A
+    ``local`` one was decided by this replica alone, over its own share of the limits.
     """
 
     allowed: bool
@@ -78,6 +79,7 @@ class Verdict:
     refused_by: str | None = None
     meter: str | None = None
     at: float = 0.0
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ import argparse
 import gc
 import json
 import os
-import select
 import selectors
 import signal
 import socket
@@ -65,7 +64,7 @@ class Fork:
         with self._reading:
             if self.returncode is not None:
                 return self.returncode
-            if not select.select([self.connection], [], [], timeout)[0]:
+            if not _is_readable(self.connection, timeout):
                 raise subprocess.TimeoutExpired(f"fork {self.pid}", timeout or 0.0)
             # Whoever forked it may be gone, and has then taken it along.
             self.returncode = int(self.connection.recv(100) or -signal.SIGKILL)
@@ -108,6 +107,13 @@ class Nursery:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.child.stop()
+
+
+def _is_readable(connection: socket.socket, timeout: float | None) -> bool:
+    # Not select(), which knows no descriptor from 1024 on.
+    with selectors.PollSelector() as selector:
+        selector.register(connection, selectors.EVENT_READ)
+        return bool(selector.select(timeout))
 
 
 def _nobody() -> NoReturn:

@@ -12,6 +12,8 @@ from domain.facts import (
     EventsSkipped,
     Fact,
     LeaseLost,
+    LimitsLocal,
+    LimitsShared,
     ProviderAsked,
     RecordFailed,
     RequestServed,
@@ -123,9 +125,20 @@ def _of_target(fact: ProviderAsked | TargetChanged | EventsSkipped) -> Line:
 
 
 def _of_trouble(
-    fact: RunRequeued | LeaseLost | SettlementFailed | RecordFailed | SecretsUnreadable | Unexpected,
+    fact: RunRequeued
+    | LeaseLost
+    | LimitsLocal
+    | LimitsShared
+    | SettlementFailed
+    | RecordFailed
+    | SecretsUnreadable
+    | Unexpected,
 ) -> Line:
     match fact:
+        case LimitsLocal(tenant=tenant):
+            return Line("WARNING", "Limits are each replica's own", {"tenant": tenant})
+        case LimitsShared(tenant=tenant):
+            return Line("INFO", "Limits are shared again", {"tenant": tenant})
         case RunRequeued(run_id=run_id, tenant=tenant, attempt=attempt, why=why):
             fields = {"run_id": run_id, "tenant": tenant, "attempt": attempt, "why": why}
             return Line("WARNING", "Run requeued", fields)

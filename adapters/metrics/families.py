@@ -79,6 +79,9 @@ class Families:
         self.resumed = Counts("sluice_streams_resumed_total", "Readers that came back to a stream")
         self.requeued = Counts("sluice_runs_requeued_total", "Attempts after which a run waits for another", ("why",))
         self.leases_lost = Counts("sluice_leases_lost_total", "Runs that another process took from this one")
+        self.limits_local = Counts(
+            "sluice_limits_local_total", "Times that limits of a tenant became this replica's own"
+        )
         self.settlements_failed = Counts(
             "sluice_settlements_failed_total", "Settlements that could neither be told nor written down"
         )

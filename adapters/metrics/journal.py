@@ -13,6 +13,8 @@ from domain.facts import (
     EventsSkipped,
     Fact,
     LeaseLost,
+    LimitsLocal,
+    LimitsShared,
     ProviderAsked,
     RecordFailed,
     RequestServed,
@@ -35,6 +37,8 @@ _Rare: TypeAlias = (
     | Administered
     | RunRequeued
     | LeaseLost
+    | LimitsLocal
+    | LimitsShared
     | SettlementFailed
     | RecordFailed
     | SecretsUnreadable
@@ -70,6 +74,7 @@ class CountingJournal:
                 self._rare(fact)
 
     def _rare(self, fact: _Rare) -> None:
+        # LimitsShared is the end of what LimitsLocal counts.
         match fact:
             case TargetChanged(provider=provider, state=state):
                 self._families.target_changes.add((provider, state))
@@ -81,6 +86,8 @@ class CountingJournal:
                 self._families.requeued.add((why,))
             case LeaseLost():
                 self._families.leases_lost.add(())
+            case LimitsLocal():
+                self._families.limits_local.add(())
             case SettlementFailed():
                 self._families.settlements_failed.add(())
             case RecordFailed():

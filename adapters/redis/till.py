@@ -7,7 +7,7 @@ from adapters.redis.connection import RedisConnection
 from adapters.redis.keys import AccountKeys
 from adapters.redis.ledger import NO_INTEGER, UNUSABLE, RedisLedger, available_of, deposit_words
 from adapters.redis.pipe import Word
-from adapters.redis.rate import RedisRateLimiter, limit_words, meters, verdict_of
+from adapters.redis.rate import limit_words, meters, verdict_of
 from adapters.redis.runs import RedisRunStore, appended_keys
 from adapters.redis.scripts import script
 from domain import limits
@@ -15,6 +15,7 @@ from domain.completions.patience import insist
 from domain.completions.till import HOLD_PATIENCE, SeparateTill
 from domain.errors import InsufficientTokens, StoreUnavailable
 from domain.ledger import Account, Deposit, Hold, Settlement, require_tokens
+from domain.ports import RateLimiter
 from domain.rate import Charge, Slot, Verdict
 from domain.runs import Answered, Appended, Ending, Standing
 from domain.tenants import TenantId
@@ -24,7 +25,7 @@ class RedisTill:
     """A till before stores that share a connection."""
 
     def __init__(
-        self, connection: RedisConnection, limiter: RedisRateLimiter, ledger: RedisLedger, store: RedisRunStore
+        self, connection: RedisConnection, limiter: RateLimiter, ledger: RedisLedger, store: RedisRunStore
     ) -> None:
         self._connection = connection
         self._ledger = ledger

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from domain import limits, tokens
 from domain.chat import ChatRequest
-from domain.completions.till import give_back, take_hold
-from domain.errors import InsufficientTokens
+from domain.completions.till import give_back, take_hold, takes_nothing
+from domain.errors import InsufficientTokens, StoreUnavailable
 from domain.ledger import Account, Deposit, Hold
 from domain.ports import Ledger, RateLimiter, Till, Tokenizer
 from domain.providers import Target
@@ -130,8 +130,9 @@ class Admission:
         """
         try:
             hold = await take_hold(self.ledger, _deposit(prepared, HOLD_SECONDS + waiting))
-        except InsufficientTokens:
-            await give_back(self.limiter, prepared.caller.tenant.id, prepared.charges, prepared.slots, verdict)
+        except (InsufficientTokens, StoreUnavailable) as refusal:
+            if takes_nothing(refusal, verdict):
+                await give_back(self.limiter, prepared.caller.tenant.id, prepared.charges, prepared.slots, verdict)
             raise
         return _admitted(prepared, verdict, hold)
 

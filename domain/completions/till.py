@@ -31,9 +31,9 @@ class SeparateTill:
         limits.require_room(verdict)
         try:
             return verdict, await take_hold(self.ledger, deposit)
-        except InsufficientTokens:
-            # A caller without a balance must not use up what the tenant's others may ask.
-            await give_back(self.limiter, tenant, charges, slots, verdict)
+        except (InsufficientTokens, StoreUnavailable) as refusal:
+            if takes_nothing(refusal, verdict):
+                await give_back(self.limiter, tenant, charges, slots, verdict)
             raise
 
     async def conclude(
@@ -72,6 +72,15 @@ async def take_hold(ledger: Ledger, deposit: Deposit) -> Hold:
 
     # Asked again it is the same hold, where otherwise a lost reply would keep the tokens until it lapses.
     return await insist(hold, HOLD_PATIENCE)
+
+
+def takes_nothing(refusal: InsufficientTokens | StoreUnavailable, verdict: Verdict) -> bool:
+    """Whether a refusal gives back what the verdict took.
+
+    A caller without a balance must not use up what the tenant's others may ask; nor must one whose balance cannot be
+    told, of a share of this replica's own: he would hear that he comes too often, and not that he may come again.
+    """
+    return verdict.local or isinstance(refusal, InsufficientTokens)
 
 
 async def give_back(

@@ -160,6 +160,8 @@ class RateLimiter(Protocol):
         slots have none. A charge of nothing always fits and changes nothing. A holder that has its place already has it
         once, from now on. Neither charges nor slots: always allowed, and the store is not asked.
 
+        Where the store does not answer, the replica may decide by itself, over its share; the verdict says so.
+
         Raises:
             StoreUnavailable: the store did not answer; what was asked for may or may not be taken.
         """

@@ -16,12 +16,17 @@ _WAIT = re.compile(r"wait\s*=\s*\"?([0-9]{1,9})\"?", re.IGNORECASE)
 
 
 def rate_limit_headers(verdict: Verdict) -> dict[str, str]:
-    """OpenAI's six ``x-ratelimit-*`` headers, as far as the tenant has such meters: of several, the tightest."""
+    """OpenAI's six ``x-ratelimit-*`` headers, as far as the tenant has such meters: of several, the tightest.
+
+    One of ours says where this replica decided alone.
+    """
     headers: dict[str, str] = {}
     for reading in tightest(verdict.readings):
         headers[f"x-ratelimit-limit-{reading.what}"] = str(reading.limit)
         headers[f"x-ratelimit-remaining-{reading.what}"] = str(reading.remaining)
         headers[f"x-ratelimit-reset-{reading.what}"] = duration(reading.reset)
+    if verdict.local:
+        headers["X-Sluice-Rate-Limit"] = "local"
     return headers
 
 

@@ -187,7 +187,6 @@ async def redis_snapshot(connection: RedisConnection) -> Snapshot:
     beside = await connection.command("HGETALL", at.holds)
     if not isinstance(beside, dict):
         beside = dict(zip(beside[::2], beside[1::2], strict=True))
-    lines = await connection.command("XRANGE", at.history, "-", "+")
     known = beside.pop(b":balance", b"")
     held = int(beside.pop(b":held", 0))
     beside.pop(b":next", None)
@@ -198,8 +197,17 @@ async def redis_snapshot(connection: RedisConnection) -> Snapshot:
         int(known) if known else None,
         held,
         holds,
-        tuple(read_entry((line[0], _flat(line[1]))) for line in lines),
+        await _entries(connection, at.history),
     )
+
+
+async def _entries(connection: RedisConnection, key: str) -> tuple[Entry, ...]:
+    """The entries of a history, which is a list of texts at first and then a stream."""
+    if await connection.command("TYPE", key) in (b"list", "list"):
+        words = [text.split(b" ") for text in await connection.command("LRANGE", key, 0, -1)]
+        return tuple(read_entry((each[0], [part for word in each[1:] for part in (b"", word)])) for each in words)
+    lines = await connection.command("XRANGE", key, "-", "+")
+    return tuple(read_entry((line[0], _flat(line[1]))) for line in lines)
 
 
 def _flat(values: Any) -> list[bytes]:

@@ -17,7 +17,7 @@ from domain.ports import Ledger
 from domain.tokens import MAX_TOKENS
 from tests.contracts.backends import Backend
 from tests.contracts.ledger_model import ALICE
-from tests.contracts.ledgers import BOB, hold, lines
+from tests.contracts.ledgers import BOB, SetBalance, hold, lines
 from tests.fakes import FrozenClock
 
 pytestmark = pytest.mark.anyio
@@ -442,3 +442,71 @@ async def test_keys_that_are_no_accounts_are_passed_over(ledger: Ledger, connect
     await ledger.grant(ALICE, "g1", 5)
 
     assert [account async for account in ledger.accounts()] == [ALICE]
+
+
+# --- accounts that were made up for one request -----------------------------------------------------------------------
+
+
+async def stranger(ledger: Ledger, hold_id: str, wanted: int = 10, seconds: float = 60.0) -> Hold:
+    return await hold(ledger, hold_id, wanted, initial=1000, lasting=False, seconds=seconds)
+
+
+@pytest.mark.parametrize("runs", [1, 3, 4, 5, 30])
+async def test_a_passing_account_has_the_history_that_a_lasting_one_has(ledger: Ledger, runs: int) -> None:
+    for number in range(runs):
+        await stranger(ledger, f"h{number}")
+        await hold(ledger, f"h{number}", 10, account=BOB, initial=1000)
+        for account in (ALICE, BOB):
+            await ledger.settle(account, f"h{number}", 3)
+
+    pages = [await ledger.history(ALICE, limit=2)]
+    while pages[-1]:
+        pages.append(await ledger.history(ALICE, before=pages[-1][-1].id, limit=2))
+
+    assert await lines(ledger) == await lines(ledger, BOB)
+    assert [entry for page in pages for entry in page] == [*await ledger.history(ALICE, limit=1000)]
+    assert len({entry.id for page in pages for entry in page}) == 1 + 2 * runs
+    assert await ledger.audit(ALICE) == ()
+
+
+async def test_an_account_that_becomes_lasting_takes_its_history_along(
+    ledger: Ledger, set_balance: SetBalance, backend: Backend
+) -> None:
+    await stranger(ledger, "h1")
+    await set_balance(ALICE, 500)
+    before = await lines(ledger)
+
+    await ledger.grant(ALICE, "g1", 40)
+    await ledger.settle(ALICE, "h1", 3)
+
+    assert [kind for kind, *_ in before] == ["grant", "hold", "adjust"]
+    assert await lines(ledger) == [*before, ("grant", "g1", 40, 540, 10), ("settle", "h1", 3, 537, 0)]
+    assert await ledger.audit(ALICE) == ()
+    if backend.url is not None:
+        assert backend.lifetimes()[AccountKeys.of(ALICE).history] == -1
+
+
+async def test_entries_of_a_passing_account_follow_each_other_while_the_clock_is_set_back(
+    ledger: Ledger, clock: FrozenClock
+) -> None:
+    for number in range(6):
+        await stranger(ledger, f"h{number}", seconds=3600.0)
+        clock.advance(-5.0)
+
+    entries = await ledger.history(ALICE)
+
+    assert [entry.operation for entry in entries] == ["h5", "h4", "h3", "h2", "h1", "h0", "initial:h0"]
+    assert [tuple(map(int, e.id.split("-"))) for e in entries] == sorted(
+        (tuple(map(int, e.id.split("-"))) for e in entries), reverse=True
+    )
+
+
+@pytest.mark.parametrize("backend", ["redis"], indirect=True)
+async def test_a_request_of_nobody_leaves_few_bytes(ledger: Ledger, backend: Backend) -> None:
+    await stranger(ledger, "chatcmpl-01M8GSCRVVERQJQKHZPTHSMCFC")
+    await ledger.settle(ALICE, "chatcmpl-01M8GSCRVVERQJQKHZPTHSMCFC", 3)
+
+    (server,) = backend.servers
+    sizes = {key: server.command("MEMORY", "USAGE", key) for key in backend.lifetimes()}
+
+    assert sum(sizes.values()) < 1_000

@@ -98,12 +98,19 @@ class LedgerMachine(RuleBasedStateMachine):
     def adjust(self, operation: str, balance: int) -> None:
         self._ask(lambda: self.book.adjust(operation, balance), lambda it: it.adjust(ALICE, operation, balance))
 
-    @rule(hold_id=HOLDS, wanted=FEW, least=st.integers(1, 20), initial=st.sampled_from([0, 100]), seconds=SECONDS)
-    def hold(self, hold_id: str, wanted: int, least: int, initial: int, seconds: float) -> None:
+    @rule(
+        hold_id=HOLDS,
+        wanted=FEW,
+        least=st.integers(1, 20),
+        initial=st.sampled_from([0, 100]),
+        seconds=SECONDS,
+        lasting=st.booleans(),
+    )
+    def hold(self, hold_id: str, wanted: int, least: int, initial: int, seconds: float, lasting: bool) -> None:
         self._ask(
             lambda: self.book.hold(hold_id, wanted, least, initial, seconds),
             lambda it: it.hold(
-                ALICE, hold_id, wanted=wanted, least=least, initial=initial, seconds=seconds, lasting=True
+                ALICE, hold_id, wanted=wanted, least=least, initial=initial, seconds=seconds, lasting=lasting
             ),
         )
 
@@ -111,7 +118,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def hold_more_than_there_is(self, hold_id: str, beyond: int, seconds: float) -> None:
         least = max((self.book.balance or 0) - self.book.held, 0) + beyond
         if least <= MAX_TOKENS:
-            self.hold(hold_id, least, least, 0, seconds)
+            self.hold(hold_id, least, least, 0, seconds, lasting=True)
 
     @precondition(lambda self: self.book.open)
     @rule(data=st.data(), used=st.integers(0, 90), seconds=SECONDS)

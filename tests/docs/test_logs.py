@@ -38,6 +38,8 @@ FACTS: tuple[Fact, ...] = (
     facts.RunJoined("job-1", "acme", "openai", "gpt-4o", "hit"),
     facts.StreamResumed("job-1", "acme", 3),
     facts.LeaseLost("job-1", "acme", 1),
+    facts.LimitsLocal("acme"),
+    facts.LimitsShared("acme"),
     facts.SettlementFailed("job-1", "acme", 10),
     facts.RecordFailed("job-1", "acme"),
     facts.SecretsUnreadable("acme", "damaged"),

@@ -70,10 +70,12 @@ class Answer:
 
     async def rest(self) -> bytes:
         """The body when it has ended; the connection is closed then."""
-        async with asyncio.timeout(DEADLINE):
-            while not self.ended:
-                await self._read_more()
-        self.leave()
+        try:
+            async with asyncio.timeout(DEADLINE):
+                while not self.ended:
+                    await self._read_more()
+        finally:
+            self.leave()
         return self.body
 
     def leave(self) -> None:
@@ -125,7 +127,11 @@ async def ask(
         _connected.append(writer)
         writer.write(f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode() + content)
         answer = Answer(reader, writer)
-        await answer.read_head()
+        try:
+            await answer.read_head()
+        except BaseException:
+            answer.leave()
+            raise
     return answer
 
 

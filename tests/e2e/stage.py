@@ -37,7 +37,7 @@ class Store:
 
     def command(self, word: str, key: str, *words: str | bytes | int) -> Any:
         """The reply to a command about one key."""
-        return self._node_of(key).command(word, key, *words)
+        return self.node_of(key).command(word, key, *words)
 
     def all_keys(self, pattern: str = "*") -> list[str]:
         return sorted(key.decode() for node in self.nodes for key in node.command("KEYS", pattern))
@@ -84,7 +84,8 @@ class Store:
         self.command("SET", f"tenant:{TENANT}", json.dumps(document))
         self.command("SET", f"tokens:{TENANT}:staff:{USER}", BALANCE)
 
-    def _node_of(self, key: str) -> RedisServer:
+    def node_of(self, key: str) -> RedisServer:
+        """The server that has this key's slot."""
         nodes = self.nodes
         if len(nodes) == 1:
             return nodes[0]

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import KEY_CANARY, Start, set_up_tenant, token
-from tests.gateway import CHECKOUT, GatewayProcess
+from tests.gateway import CHECKOUT, SECRET, GatewayProcess
 from tests.redis_server import RedisServer
 
 pytestmark = pytest.mark.e2e
@@ -63,6 +63,17 @@ def test_a_provider_in_a_tenants_place_keeps_the_gateway_from_starting(redis: Re
 
     assert ended.returncode != 0
     assert "openai" in ended.stderr
+
+
+def test_a_redis_that_may_evict_balances_keeps_the_gateway_from_starting(redis: RedisServer) -> None:
+    redis.command("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
+    try:
+        ended = serve(SLUICE_REDIS_URL=redis.url, SLUICE_PORT="0", SLUICE_JWT_SECRET=SECRET)
+    finally:
+        redis.command("CONFIG", "SET", "maxmemory", "0", "maxmemory-policy", "noeviction")
+
+    assert ended.returncode == 78
+    assert "maxmemory-policy is allkeys-lru and may evict balances" in ended.stderr
 
 
 def test_sigterm_lets_a_stream_finish_and_then_ends_cleanly(start: Start) -> None:

@@ -51,6 +51,15 @@ def test_of_several_meters_of_a_unit_the_tightest_is_shown() -> None:
     }
 
 
+def test_what_a_replica_decided_alone_is_marked() -> None:
+    readings = (Reading("requests", 200, 199, 60.0),)
+
+    shared, local = (rate_limit_headers(Verdict(True, readings, local=alone)) for alone in (False, True))
+
+    assert "X-Sluice-Rate-Limit" not in shared
+    assert local == {**shared, "X-Sluice-Rate-Limit": "local"}
+
+
 @pytest.mark.parametrize(
     ("refused_by", "type_"), [("requests", '"requests"'), ("tokens", '"tokens"'), ("concurrency", '"requests"')]
 )

@@ -37,6 +37,7 @@ def counted(*told: facts.Fact, tenants: bool = False) -> dict[str, Any]:
         (facts.RunJoined("job-1", "acme", *RUN, "hit"), "runs_joined_total", ("hit",)),
         (facts.RunRequeued("job-1", "acme", 1, "shutdown"), "runs_requeued_total", ("shutdown",)),
         (facts.LeaseLost("job-1", "acme", 1), "leases_lost_total", ()),
+        (facts.LimitsLocal("acme"), "limits_local_total", ()),
         (facts.TargetChanged("openai", "gpt-4o", "k1", "open", 5.0), "target_changes_total", ("openai", "open")),
         (facts.Administered("olga", "tenant.create", "acme"), "admin_changes_total", ("tenant.create",)),
         (facts.SettlementFailed("job-1", "acme", 10), "settlements_failed_total", ()),

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from adapters.memory.share import LocalShare
 from domain.chat import ChatRequest
 from domain.completions.admission import HOLD_SECONDS
+from domain.completions.till import SeparateTill
 from domain.errors import (
     ContextLengthExceeded,
     InsufficientTokens,
@@ -36,6 +38,7 @@ from tests.builders import (
     user,
 )
 from tests.domain.completions.world import INITIAL, PROMPT, World
+from tests.fakes import ListJournal
 
 pytestmark = pytest.mark.anyio
 
@@ -271,6 +274,23 @@ async def test_a_meter_that_cannot_be_given_back_does_not_hide_the_empty_balance
     refusal = await refusal_of(world, a_good_caller(limits=limits(requests=9, tokens=5_000)), a_request())
 
     assert isinstance(refusal, InsufficientTokens)
+
+
+async def test_while_no_balance_can_be_told_nothing_of_a_replicas_share_is_used_up(world: World) -> None:
+    share = LocalShare(world.limiter.port, world.clock, ListJournal(), replicas=1)
+    admission = replace(world.admission(), limiter=share, till=SeparateTill(share, world.ledger.port, world.store.port))
+    caller = a_good_caller(limits=limits(requests=2, tokens=5_000))
+    world.limiter.fail("take", times=99)
+    world.ledger.fail("hold", times=99)
+
+    for _ in range(5):
+        with pytest.raises(StoreUnavailable):
+            await admission.admit(caller, a_request(), RUN_ID)
+    world.ledger.fail("hold", times=0)
+    admitted = await admission.admit(caller, a_request(), RUN_ID)
+
+    assert admitted.verdict.local
+    assert [reading.remaining for reading in admitted.verdict.readings] == [1, 5_000 - admitted.prepared.estimate]
 
 
 async def test_the_meters_are_charged_one_request_and_a_likely_number_of_tokens() -> None:

@@ -45,12 +45,73 @@ local function join(amount, lapse, used)
   return digits(amount) .. ':' .. digits(lapse) .. ':' .. digits(used)
 end
 
+-- A history is a stream. That takes 4 kB at once, so one of an account that was made up for a request begins as a list,
+-- of '<id> <kind> <operation> <amount> <balance> <held>', until it is of more than a few entries or is to last.
+local FEW = 8
+
+local function is_brief()
+  return redis.call('TYPE', KEYS[3]).ok == 'list'
+end
+
+-- The entry of such a text, as a stream has it.
+local function spelled(text)
+  local id, kind, operation, amount, balance, held = string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
+  return {id, {'kind', kind, 'operation', operation, 'amount', amount, 'balance', balance, 'held', held}}
+end
+
+-- All entries of a history that is a list, the earliest first.
+local function spelled_out()
+  local entries = redis.call('LRANGE', KEYS[3], '0', '-1')
+  for place, text in ipairs(entries) do
+    entries[place] = spelled(text)
+  end
+  return entries
+end
+
+-- The id of the last entry; nil without any.
+local function last_id(brief)
+  if brief then
+    return string.match(redis.call('LINDEX', KEYS[3], '-1') or '', '^%S+')
+  end
+  local last = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', '1')[1]
+  return last and last[1]
+end
+
+-- What a stream would number the next entry of a list.
+local function next_id()
+  local ms, number = string.match(last_id(true) or '', '^(%d+)-(%d+)$')
+  if ms and tonumber(ms) >= now_ms then
+    return ms .. '-' .. digits(tonumber(number) + 1)
+  end
+  return digits(now_ms) .. '-0'
+end
+
+local function become_a_stream()
+  local entries = spelled_out()
+  redis.call('DEL', KEYS[3])
+  for _, entry in ipairs(entries) do
+    redis.call('XADD', KEYS[3], entry[1], unpack(entry[2]))
+  end
+end
+
 -- Adds to the history what was done, with what is there after it.
 local function append(account, kind, operation, amount)
-  redis.call(
-    'XADD', KEYS[3], 'MAXLEN', '~', digits(kept), entry_id, 'kind', kind, 'operation', operation,
-    'amount', digits(bounded(amount)), 'balance', digits(account.balance or 0), 'held', digits(account.held)
-  )
+  local values = {digits(bounded(amount)), digits(account.balance or 0), digits(account.held)}
+  if account.brief == nil then
+    account.brief = is_brief()
+  end
+  if account.brief and (account.lasting or redis.call('LLEN', KEYS[3]) >= FEW) then
+    become_a_stream()
+    account.brief = false
+  end
+  if account.brief then
+    redis.call('RPUSH', KEYS[3], table.concat({next_id(), kind, operation, unpack(values)}, ' '))
+  else
+    redis.call(
+      'XADD', KEYS[3], 'MAXLEN', '~', digits(kept), entry_id, 'kind', kind, 'operation', operation,
+      'amount', values[1], 'balance', values[2], 'held', values[3]
+    )
+  end
   account.changed = true
 end
 
@@ -58,8 +119,7 @@ end
 local function notice(account, known)
   local found, expected = account.balance or 0, known or 0
   if found ~= expected then
-    local last = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', '1')[1]
-    append(account, 'adjust', 'set:' .. (last and last[1] or '0-0'), found - expected)
+    append(account, 'adjust', 'set:' .. (last_id(is_brief()) or '0-0'), found - expected)
   end
   account.changed = account.changed or account.balance ~= known
 end

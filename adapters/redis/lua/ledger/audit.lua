@@ -10,4 +10,5 @@ if not account then
   return {'UNUSABLE'}
 end
 finish(account)
-return {redis.call('GET', KEYS[1]) or '0', redis.call('HGETALL', KEYS[2]), redis.call('XRANGE', KEYS[3], '-', '+')}
+local entries = is_brief() and spelled_out() or redis.call('XRANGE', KEYS[3], '-', '+')
+return {redis.call('GET', KEYS[1]) or '0', redis.call('HGETALL', KEYS[2]), entries}

@@ -17,6 +17,9 @@ local function set_aside(account, id, wanted, least, initial, lapse_ms, lasting)
   end
   if not account.balance then
     account.balance, account.lasting = initial, lasting == 1
+    if not account.lasting and redis.call('EXISTS', KEYS[3]) == 0 then
+      account.brief = true
+    end
     append(account, 'grant', 'initial:' .. id, initial)
   end
   local at = now_ms + lapse_ms
