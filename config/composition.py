@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,6 +28,7 @@ from domain.completions.bulkheads import Berths
 from domain.completions.production import RunLimits
 from domain.models import Catalogue
 from domain.providers import ProviderRegistry, ProviderSpec
+from domain.spans import Tracing
 from domain.tenants import Limits
 
 #: Mints a token: user, tenants, groups by tenant, lifetime in seconds, Unix time now.
@@ -63,6 +65,8 @@ def build(settings: Settings, *, own_providers: Sequence[ProviderSpec] = ()) -> 
         container.vault.override(vault_of(settings, container.journal))
     except VaultError as error:
         raise CompositionError(str(error)) from None
+    if settings.traces_url is not None:
+        _add_traces(container, settings.traces_url, settings.traces_share)
     _add_stores(container, settings)
     _add_outbox(container, settings)
     try:
@@ -123,6 +127,18 @@ def _add_stores(container: Container, settings: Settings) -> None:
         redis.api_key_store.provided.aclose,
         redis.connection.provided.aclose,
     )
+
+
+def _add_traces(container: Container, url: str, share: float) -> None:
+    try:
+        # An extra: whoever does not set the URL need not have its packages.
+        from adapters.spans.journal import TracingJournal
+    except ImportError:
+        raise CompositionError("SLUICE_TRACES_URL: needs the packages of requirements/traces.txt") from None
+    journal = providers.Singleton(TracingJournal, url, version("sluice"))
+    container.journals.add_args(journal)
+    container.tracing.override(providers.Singleton(Tracing, container.entropy, share))
+    container.closers.add_args(journal.provided.aclose)
 
 
 def _fill_in(container: Container, stores: Any) -> None:

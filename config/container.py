@@ -59,6 +59,7 @@ from domain.ports import (
 )
 from domain.providers import Planner, ProviderRegistry
 from domain.routing import Router
+from domain.spans import Tracing, Untraced
 
 
 class Container(containers.DeclarativeContainer):
@@ -96,6 +97,8 @@ class Container(containers.DeclarativeContainer):
     journals = providers.List(providers.Singleton(LoguruJournal))
     counting = providers.Singleton(CountingJournal, families, providers.Singleton(ModelNames, catalogue))
     journal = providers.Singleton(Journals, journals)
+    #: Begins traces, or nothing: ``composition`` decides.
+    tracing: providers.Provider[Tracing | Untraced] = providers.Object(Untraced())
     tokenizer = providers.Singleton(TiktokenTokenizer)
     transport = providers.Singleton(PooledTransport)
     provider = providers.Singleton(OpenAIProvider, transport, deadlines=deadlines, journal=journal)

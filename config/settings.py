@@ -68,6 +68,8 @@ class Settings(BaseModel):
     head_seconds: float = Field(default=10.0, gt=0)
     metrics: Literal["public", "admin", "off"] = "public"
     metrics_tenants: bool = False
+    traces_url: str | None = None
+    traces_share: float = Field(default=1.0, ge=0, le=1)
     tenant_providers: bool = False
     docs: bool = True
     body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
@@ -103,8 +105,8 @@ class Settings(BaseModel):
     tokens_per_minute: int | None = Field(default=10_000_000, ge=1)
 
     @field_validator("redis_url", "jwt_issuer", "jwt_audience", "jwt_client_id", "issuers", "providers", "models",
-                     "upstream", "upstream_key", "outbox", "admin_port", "requests_per_minute", "tokens_per_minute",
-                     "shed_lag_seconds", "shed_memory_bytes", mode="before")  # fmt: skip
+                     "upstream", "upstream_key", "outbox", "admin_port", "traces_url", "requests_per_minute",
+                     "tokens_per_minute", "shed_lag_seconds", "shed_memory_bytes", mode="before")  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -125,7 +127,7 @@ class Settings(BaseModel):
             raise ValueError("must not be empty")
         return value
 
-    @field_validator("upstream", "jwt_issuer")
+    @field_validator("upstream", "jwt_issuer", "traces_url")
     @classmethod
     def _http_url(cls, value: str | None) -> str | None:
         if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):

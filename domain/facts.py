@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from domain.chat import Usage
+from domain.spans import Span
 from domain.tenants import TenantId
 
 
@@ -35,6 +36,18 @@ class RequestServed:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     charged_tokens: int | None = None
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionEnded:
+    """A request whose trace is told was admitted, or refused with ``error_code``; ``seconds`` are those it took."""
+
+    run_id: str
+    tenant: TenantId
+    seconds: float
+    span: Span
+    error_code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +72,7 @@ class RunEnded:
     first_token_seconds: float | None = None
     seconds_per_token: float | None = None
     waited_seconds: float | None = None
+    span: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +117,7 @@ class ProviderAsked:
     error_code: str | None = None
     detail: str = ""
     continued: str | None = None
+    span: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +230,7 @@ class Administered:
 Fact: TypeAlias = (
     CompletionRequested
     | RequestServed
+    | AdmissionEnded
     | RunEnded
     | ProviderAsked
     | TargetChanged

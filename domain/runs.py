@@ -142,6 +142,7 @@ class Work:
     meanwhile. ``admitted_at`` is when the meters were charged, in Unix seconds of the store's. ``cache_name`` is what
     the answer is kept under for ``cache_seconds``, if it is one to keep. ``named`` says that the caller chose the
     provider.
+    ``traceparent`` names the span of the request that asked for it, where traces are drawn.
     """
 
     request: ChatRequest
@@ -156,6 +157,7 @@ class Work:
     admitted_at: float = 0.0
     cache_name: str | None = None
     cache_seconds: float = 0.0
+    traceparent: str | None = None
     named: bool = False
 
 

@@ -7,6 +7,7 @@ from typing import TypeAlias, assert_never
 from adapters.journal.traces import trace
 from domain.facts import (
     Administered,
+    AdmissionEnded,
     CompletionRequested,
     EventsSkipped,
     Fact,
@@ -25,6 +26,7 @@ from domain.facts import (
     TargetChanged,
     Unexpected,
 )
+from domain.spans import Span
 
 Fields: TypeAlias = Mapping[str, object]
 
@@ -84,12 +86,16 @@ def line_of(fact: Fact) -> Line:
             )
         case RequestServed():
             access = {name: getattr(fact, name) for name in _ACCESS}
-            return Line("INFO", "Request served", access | {"duration_ms": round(fact.duration_ms, 3)})
+            access |= {"trace_id": _trace_id(fact.span), "duration_ms": round(fact.duration_ms, 3)}
+            return Line("INFO", "Request served", access)
         case RunEnded(status=status):
             level = "WARNING" if status == "failed" else "INFO"
             return Line(level, f"Run {status}", _of_ended(fact))
         case RunJoined():
             return Line("INFO", "Run joined", {name: getattr(fact, name) for name in _JOINED})
+        case AdmissionEnded(run_id=run_id, tenant=tenant, seconds=seconds, error_code=code, span=span):
+            told = {"run_id": run_id, "tenant": tenant, "seconds": round(seconds, 3), "error_code": code}
+            return Line("DEBUG", "Admission ended", told | {"trace_id": span.trace_id})
         case StreamResumed(run_id=run_id, tenant=tenant, after=after):
             return Line("INFO", "Stream resumed", {"run_id": run_id, "tenant": tenant, "after": after})
         case Administered(changed=changed):
@@ -105,7 +111,7 @@ def _of_target(fact: ProviderAsked | TargetChanged | EventsSkipped) -> Line:
     match fact:
         case ProviderAsked(error_code=code, seconds=seconds):
             level, message = ("DEBUG", "Provider answered") if code is None else ("WARNING", "Provider failed")
-            asked = {name: getattr(fact, name) for name in _ASKED}
+            asked = {name: getattr(fact, name) for name in _ASKED} | {"trace_id": _trace_id(fact.span)}
             return Line(level, message, asked | {"seconds": round(seconds, 3)})
         case TargetChanged(provider=provider, model=model, key_id=key_id, state=state, seconds=seconds):
             level = "INFO" if state in ("closed", "probing") else "WARNING"
@@ -157,8 +163,13 @@ def _of_ended(fact: RunEnded) -> dict[str, object]:
     usage = fact.usage
     return {
         **{name: getattr(fact, name) for name in _RUN},
+        "trace_id": _trace_id(fact.span),
         **{name: None if seconds is None else round(seconds, 3) for name, seconds in times.items()},
         "prompt_tokens": usage.prompt_tokens if usage else None,
         "completion_tokens": usage.completion_tokens if usage else None,
         **{name: getattr(fact, name) for name in _OUTCOME},
     }
+
+
+def _trace_id(span: Span | None) -> str | None:
+    return span.trace_id if span is not None else None

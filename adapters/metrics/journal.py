@@ -8,6 +8,7 @@ from adapters.metrics.names import ModelNames
 from adapters.metrics.tables import OTHER
 from domain.facts import (
     Administered,
+    AdmissionEnded,
     CompletionRequested,
     EventsSkipped,
     Fact,
@@ -65,6 +66,8 @@ class CountingJournal:
                 self._families.resumed.add(())
             case Unexpected(where=where):
                 self._families.defects.add((where,))
+            case AdmissionEnded():
+                pass  # it is told for its span alone; refusals are counted with their requests
             case ProviderAsked():
                 self._asked(fact)
             case _:

@@ -144,6 +144,8 @@ class OpenAIProvider:
             **{name.lower(): value for name, value in spec.headers.items()},
             "content-length": str(len(body)),
         }
+        if call.span is not None:
+            headers["traceparent"] = call.span.traceparent
         if call.target.key is not None:
             headers[spec.key_header.lower()] = spec.key_prefix + call.target.key
         return httpx.Request(

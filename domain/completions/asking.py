@@ -53,7 +53,8 @@ class Asking:
         self.asked += 1
         self._tries[target.id] = self.tries(target) + 1
         seconds = max(self.until - asyncio.get_running_loop().time(), 0.0)
-        return replace(self.call, target=target, deadline=seconds)
+        span = self.call.span.child(str(self.asked)) if self.call.span is not None else None
+        return replace(self.call, target=target, deadline=seconds, span=span)
 
     def put_back(self, target: Target) -> None:
         """Let others be asked before this one."""

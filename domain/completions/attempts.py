@@ -98,6 +98,7 @@ class Attempt:
                 error_code=error.code if error is not None else None,
                 detail=error.detail if error is not None else "",
                 continued=self._sequel.how if self._sequel is not None else None,
+                span=self.call.span,
             )
         )
 

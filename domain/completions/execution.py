@@ -14,6 +14,7 @@ from domain.ledger import Account
 from domain.providers import Target
 from domain.routing import Route
 from domain.runs import Answered, Run, Work, answered
+from domain.spans import Span, span_of
 from domain.tenants import Tenant
 from domain.tokens import weighed
 
@@ -43,6 +44,12 @@ class Job:
     def request_id(self) -> str | None:
         """The id of the HTTP request that asked for the run; None where the work got lost."""
         return self.work.request_id if self.work is not None else None
+
+    @property
+    def span(self) -> Span | None:
+        """This attempt's part of the trace of its request."""
+        asked = span_of(self.work.traceparent) if self.work is not None and self.work.traceparent else None
+        return asked.child(self.run.id, str(self.run.attempt)) if asked is not None else None
 
     @property
     def kept(self) -> Work | None:

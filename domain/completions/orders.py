@@ -17,6 +17,7 @@ from domain.ports import Clock, RunStore
 from domain.rate import Verdict
 from domain.routing import Router, names_provider
 from domain.runs import Run, Status, Work, as_view, is_terminal
+from domain.spans import Span
 from domain.tenants import Caller
 
 #: Seconds for which the beginning of a run is repeated while the store does not answer.
@@ -30,7 +31,8 @@ class Order:
     ``live`` asks the provider for a stream; ``extras`` keeps what providers send beyond OpenAI's fields. ``silence`` is
     how many seconds the client waits for anything to come, None for as long as it takes.
     ``answer_id`` is the id to answer with, where it is not the run's; ``conversation`` the one that the client gave.
-    ``idempotency_key`` makes it the same order as any other with this key.
+    ``idempotency_key`` makes it the same order as any other with this key. ``span`` is the request's part of a trace,
+    where traces are told.
     """
 
     run_id: str
@@ -41,6 +43,7 @@ class Order:
     answer_id: str | None = None
     conversation: str | None = None
     idempotency_key: str | None = None
+    span: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +231,7 @@ class Orders:
             # Wherever it is executed, and whatever the tenant's defaults are by then, it is the same request.
             request=replace(request, provider=asked.provider.id, model=self._router.planner.asked(caller, request)),
             request_id=order.request_id,
+            traceparent=order.span.traceparent if order.span is not None else None,
             prompt_tokens=prepared.prompt_tokens,
             held=admitted.hold.amount,
             estimate=prepared.estimate,

@@ -184,6 +184,7 @@ class Production:
             silence=job.silence,
             deadline=self._deadline(job),
             extras=job.run.extras,
+            span=job.span,
         )
         return Asking(job.run, job.route, call, execution.progress.assembly)
 
@@ -375,6 +376,7 @@ class Production:
                 usage=ending.usage,
                 first_token_seconds=progress.first_token_seconds,
                 seconds_per_token=progress.seconds_per_token(ending.usage),
+                span=job.span,
                 waited_seconds=max(progress.began - ulid_time(job.run.id), 0.0) if job.run.queued else None,
             )
         )

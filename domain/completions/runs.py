@@ -29,7 +29,7 @@ from domain.errors import (
     TenantForbidden,
     UnknownCompletion,
 )
-from domain.facts import CompletionRequested, RunJoined
+from domain.facts import AdmissionEnded, CompletionRequested, RunJoined
 from domain.ids import is_id
 from domain.ports import Clock, Doorbell, Entropy, Journal, RunNames, RunStore, TenantStore
 from domain.routing import Router
@@ -143,10 +143,23 @@ class CompletionRuns:
             raise ShuttingDown
         if self._production.outbox.is_full:
             raise OutboxFailed
-        started = await self._executions.uninterrupted(self._orders.answer(caller, request, order, status))
+        started = await self._executions.uninterrupted(self._admitted(caller, request, order, status))
         if started.replayed or started.cache in ("hit", "shared"):
             self._journal.record(_joined(started))
         return started
+
+    async def _admitted(self, caller: Caller, request: ChatRequest, order: Order, status: Status) -> Started:
+        if order.span is None:
+            return await self._orders.answer(caller, request, order, status)
+        began, code = self._clock(), None
+        try:
+            return await self._orders.answer(caller, request, order, status)
+        except SluiceError as error:
+            code = error.code
+            raise
+        finally:
+            seconds, span = self._clock() - began, order.span.child("admission")
+            self._journal.record(AdmissionEnded(order.run_id, caller.tenant.id, seconds, span, code))
 
     def occupation(self) -> Occupation:
         """What is going on now."""

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from domain.chat import Chunk, Completion, JsonObject
 from domain.providers import Target
+from domain.spans import Span
 
 
 class Tokenizer(Protocol):
@@ -26,7 +27,7 @@ class Call:
     ``silence`` is how many seconds the client waits for anything of a stream; None: as long as the provider is given.
 
     ``deadline`` is in seconds from now, for the whole answer. ``extras`` says whether to keep what the provider sends
-    beyond OpenAI's fields.
+    beyond OpenAI's fields. ``span`` is this request's part of a trace, of which the provider is told.
     """
 
     target: Target
@@ -35,6 +36,7 @@ class Call:
     deadline: float
     silence: float | None = None
     extras: bool = True
+    span: Span | None = None
 
 
 class ChatProvider(Protocol):

@@ -62,7 +62,7 @@ class Answering:
     ) -> HTTPResponse | None:
         """Answer with the stream or the completion, as the request asks; with a job in place of the completion where
         the surface has ``jobs``, or the client prefers one."""
-        order = replace(order, idempotency_key=idempotency_key(request.headers))
+        order = replace(order, idempotency_key=idempotency_key(request.headers), span=exchange.span)
         known = await self._named_by_cursor(request, caller, chat)
         if known is not None:
             return await self._resume(request, exchange, known, _path_of(request, known))

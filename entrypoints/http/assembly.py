@@ -9,6 +9,7 @@ from config.settings import Settings
 from domain.chat import JsonObject
 from domain.errors import Unfit
 from domain.models import DEFAULT_VOCABULARY
+from domain.spans import Tracing
 from entrypoints.http.admin.app import AdminServices, create_admin_app, open_with
 from entrypoints.http.admin.balances import Balances
 from entrypoints.http.admin.catalogue import CatalogueOf
@@ -64,7 +65,8 @@ def assemble(
         await container.tokenizer().count(DEFAULT_VOCABULARY, ("",))
 
     load = Load(settings.shed_lag_seconds, settings.shed_memory_bytes)
-    exchanges = Exchanges(journal, container.entropy())
+    tracing = container.tracing()
+    exchanges = Exchanges(journal, container.entropy(), tracing if isinstance(tracing, Tracing) else None)
     measured = settings.metrics != "off"
     if measured:
         container.levels().open = lambda: exchanges.open

@@ -15,6 +15,7 @@ from domain.facts import RequestServed, Unexpected
 from domain.ports import Entropy, Journal
 from domain.rate import Verdict
 from domain.runs import Ending, Run
+from domain.spans import Span, Tracing
 from domain.tenants import Tenant
 from entrypoints.http.cors import cors_headers
 from entrypoints.http.errors import Manners, answer
@@ -45,6 +46,7 @@ class Exchange:
     verdict: Verdict | None = None
     cache: str | None = None
     replayed: bool = False
+    span: Span | None = None
     asked: int = 0
     origin: str | None = None
     cors: dict[str, str] = field(default_factory=dict)
@@ -106,6 +108,7 @@ class Exchange:
             prompt_tokens=self.usage.prompt_tokens if self.usage else None,
             completion_tokens=self.usage.completion_tokens if self.usage else None,
             charged_tokens=self.charged,
+            span=self.span,
         )
 
 
@@ -122,13 +125,17 @@ class Exchanges:
 
     journal: Journal
     entropy: Entropy
+    tracing: Tracing | None = None
     open: int = field(default=0, init=False)
 
     def begin(self, request: Request | None, route: str, manners: Manners) -> Exchange:
         """A new exchange; without a request where nothing arrived that is one."""
         given = usable_request_id(request.headers) if request is not None else None
         origin = request.headers.get("origin") if request is not None else None
-        return Exchange(given or f"req_{self.entropy(16).hex()}", route, manners, origin=origin)
+        exchange = Exchange(given or f"req_{self.entropy(16).hex()}", route, manners, origin=origin)
+        if self.tracing is not None:
+            exchange.span = self.tracing.begin(request.headers.get("traceparent") if request is not None else None)
+        return exchange
 
     async def run(self, request: Request, route: str, manners: Manners, endpoint: Endpoint) -> HTTPResponse | None:
         """Answer one request. Whatever goes wrong leaves in the surface's dialect."""

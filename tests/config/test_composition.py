@@ -1,5 +1,7 @@
 """From settings to a container: every part can be built, and what a setting names is what is used."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from config.composition import CompositionError, build, minting, with_secret
 from config.settings import Settings, read_settings
 from domain.errors import NotAuthenticated
 from domain.models import Catalogue
+from tests.gateway import CHECKOUT
 
 pytestmark = pytest.mark.anyio
 
@@ -101,3 +104,30 @@ async def test_claims_may_have_other_names() -> None:
     principal = await build(settings).verifier().verify(token)
 
     assert principal.user == "someone"
+
+
+# --- what is told -----------------------------------------------------------------------------------------------------
+
+
+def modules_loaded(statement: str) -> set[str]:
+    """The first names of what is loaded in a new process after a statement."""
+    told = f"import sys; {statement}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", told], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(("url", "loaded"), [(None, False), ("http://127.0.0.1:4318/v1/traces", True)])
+def test_opentelemetry_is_loaded_for_whoever_wants_traces(url: str | None, loaded: bool) -> None:
+    built = f"build(Settings(traces_url={url!r}))"
+
+    modules = modules_loaded(f"from config.composition import build; from config.settings import Settings; {built}")
+
+    assert ("opentelemetry" in modules) is loaded
+    assert "prometheus_client" not in modules, "it is for whoever scrapes"
+
+
+def test_traces_without_their_packages_are_a_problem_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "adapters.spans.journal", None)
+
+    with pytest.raises(CompositionError, match=r"SLUICE_TRACES_URL: needs .* requirements/traces\.txt"):
+        build(Settings(traces_url="http://127.0.0.1:4318/v1/traces"))

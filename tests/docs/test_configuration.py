@@ -34,7 +34,7 @@ SETTINGS = CONFIGURATION.section("Settings").rows("variable", "type", "default")
 SECRET = "a secret that only the tests know, 32 bytes and more"
 
 #: Their addresses are URLs, which the type alone does not tell.
-URLS = {"upstream", "jwt_issuer"}
+URLS = {"upstream", "traces_url", "jwt_issuer"}
 
 
 # --- settings -----------------------------------------------------------------------------------------------------

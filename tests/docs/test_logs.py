@@ -12,6 +12,7 @@ from adapters.journal.sinks import LOST
 from domain import facts
 from domain.circuits import State
 from domain.facts import Fact
+from domain.spans import Span
 from tests.docs.pages import CHECKOUT, Row, codes, page
 
 LOGS = page("docs/logs.md")
@@ -31,6 +32,7 @@ FACTS: tuple[Fact, ...] = (
         facts.TargetChanged("openai", "gpt-4o", "0123456789ab", state, 5.0)
         for state in (*(state.value for state in State), "cooling", "quarantined", "drained")
     ),
+    facts.AdmissionEnded("job-1", "acme", 0.1, Span("1" * 32, "2" * 16, sampled=True)),
     facts.EventsSkipped("req-1", "openai", "gpt-4o", 1),
     facts.RunRequeued("job-1", "acme", 1, "worker_lost"),
     facts.RunJoined("job-1", "acme", "openai", "gpt-4o", "hit"),
@@ -89,7 +91,7 @@ def test_every_field_is_explained() -> None:
 
 
 def test_no_fact_has_a_field_that_no_line_tells() -> None:
-    told = {name for row in LINES for name in fields_of(row)} | {"state", "status", "error", "usage"}
+    told = {name for row in LINES for name in fields_of(row)} | {"state", "status", "error", "usage", "span"}
 
     assert {field.name for kind in get_args(Fact) for field in fields(kind)} - told == set()
 

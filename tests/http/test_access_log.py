@@ -11,7 +11,7 @@ from tests.http.surfaces import GROUP, PROVIDER, SURFACES, TENANT, Surface
 
 FIELDS = {
     "time", "level", "message", "request_id", "tenant", "provider", "model", "route", "method", "status_code",
-    "duration_ms", "prompt_tokens", "completion_tokens", "charged_tokens", "run_id", "error_code",
+    "duration_ms", "prompt_tokens", "completion_tokens", "charged_tokens", "run_id", "error_code", "trace_id",
 }  # fmt: skip
 ROUTES = {"group": "/v1/chat/completions", "tenant": "/{scope}/v1/chat/completions"}
 
@@ -48,6 +48,7 @@ async def test_a_whole_answer_is_one_line_with_all_that_is_known(
         "charged_tokens": 8,
         "run_id": answer.headers["x-completion-id"],
         "error_code": None,
+        "trace_id": None,
     }
 
 
