@@ -40,6 +40,7 @@ from domain.completions.callers import Callers
 from domain.completions.health import Health
 from domain.completions.production import Production, RunLimits
 from domain.completions.runs import CompletionRuns
+from domain.completions.settling import Settling
 from domain.completions.sharing import Sharing
 from domain.completions.targets import Targets
 from domain.credentials import ApiKeys
@@ -126,14 +127,13 @@ class Container(containers.DeclarativeContainer):
     attempts = providers.Singleton(
         Attempts, provider, tokenizer, health, journal, draw, first_token=settings.provided.first_token_seconds
     )
+    settling = providers.Singleton(Settling, ledger=ledger, outbox=outbox, limiter=limiter, journal=journal)
     production = providers.Singleton(
         Production,
         attempts=attempts,
         store=run_store,
         names=run_names,
-        ledger=ledger,
-        outbox=outbox,
-        limiter=limiter,
+        settling=settling,
         till=till,
         tokenizer=tokenizer,
         journal=journal,
