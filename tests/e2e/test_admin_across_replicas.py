@@ -39,7 +39,8 @@ class Replica:
 
     def provider(self) -> str | None:
         """Who answers."""
-        return self.ask().headers.get("x-sluice-provider")
+        found: str | None = self.ask().headers.get("x-sluice-provider")
+        return found
 
     def administer(self, method: str, path: str, body: object = None) -> httpx.Response:
         bearer = mint(SECRET.encode(), "olga", tenants=(), groups={}, lifetime=60, now=time.time(), scopes=(ADMIN,))
