@@ -31,6 +31,7 @@ from config.settings import Settings
 from domain.administration.balances import BalanceAdministration
 from domain.administration.keys import KeyAdministration
 from domain.administration.runs import RunAdministration
+from domain.administration.targets import TargetAdministration
 from domain.administration.tenants import TenantAdministration
 from domain.completions.admission import Admission
 from domain.completions.attempts import Attempts
@@ -162,6 +163,7 @@ class Container(containers.DeclarativeContainer):
     )
     key_administration = providers.Singleton(KeyAdministration, keys=api_keys, journal=journal)
     run_administration = providers.Singleton(RunAdministration, runs=runs, store=run_store, journal=journal)
+    target_administration = providers.Singleton(TargetAdministration, targets=targets, journal=journal)
     levels = providers.Singleton(Levels, providers.Callable(version, "sluice"), runs.provided.occupation)
     target_levels = providers.Singleton(TargetLevels, targets)
     exposition = providers.Singleton(Exposition, families.provided.tables, levels, target_levels)
