@@ -57,9 +57,9 @@ class Place:
 
     async def member(self, *, alone: bool = False) -> Member:
         """A member of a new tenant, which has the scripted provider to fall back on unless it is ``alone``."""
-        document = {"default": "closing", "groups": {"staff": {"initial_tokens": BALANCE}}}
+        groups = {"staff": {"initial_tokens": BALANCE}}
         routes = [] if alone else [{"fallbacks": [{"provider": "scripted", "model": "echo"}]}]
-        return Member(self.replica, await self.replica.add_tenant(**document, routes=routes))
+        return Member(self.replica, await self.replica.add_tenant(default="closing", groups=groups, routes=routes))
 
     async def charged(self, member: Member) -> int:
         return BALANCE - await self.replica.available(member.tenant)
