@@ -211,8 +211,9 @@ def _flaw(place: tuple[int | str, ...], kind: str, said: str) -> Flaw:
     if kind == "string_pattern_mismatch":
         said = "must be printable ASCII, without spaces"
     sentence = said.removeprefix("Value error, ").removeprefix("Input ")
-    # Of a union, pydantic names the member that it tried; nobody wrote that.
-    written = [part for part in place if part not in ("[key]", "str", "constrained-str", "list[constrained-str]")]
+    # Nobody wrote what pydantic names its own steps: that it looked at a key, and as what it tried a provider's keys.
+    tried = 2 if place[:1] == ("api_keys",) else None
+    written = [part for at, part in enumerate(place) if part != "[key]" and at != tried]
     return Flaw(pointer(*written), sentence[:1].lower() + sentence[1:])
 
 

@@ -250,7 +250,7 @@ class Orders:
         """Charge a caller what the answer that is kept has cost before; how much it was."""
         admitted = await self._admission.reserve(prepared, verdict)
         job = self._job(admitted, order, Status.IN_PROGRESS, None, restartable=False)
-        return await self._production.charge(job, source.usage)
+        return await self._production.settling.charge(job, source.usage)
 
     async def _view(
         self, prepared: Prepared, verdict: Verdict, order: Order, source: Run, *, charged: int = 0

@@ -49,6 +49,11 @@ ROUTES = {
     ("GET", "/providers/{provider_id}"): Access.READ,
     ("GET", "/models"): Access.READ,
     ("GET", "/models/{model}"): Access.READ,
+    ("GET", "/targets"): Access.READ,
+    ("GET", "/targets/{target_id}"): Access.READ,
+    ("POST", "/targets/{target_id}/drain"): Access.CHANGE,
+    ("POST", "/targets/{target_id}/undrain"): Access.CHANGE,
+    ("POST", "/targets/{target_id}/probe"): Access.CHANGE,
 }
 PLACES = {
     "group_id": "staff",
@@ -57,6 +62,7 @@ PLACES = {
     "provider_id": "openai",
     "key_id": "key-none",
     "model": "none",
+    "target_id": "none",
 }
 _numbers = itertools.count()
 
