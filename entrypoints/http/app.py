@@ -12,7 +12,7 @@ from sanic import HTTPResponse, Request, Sanic
 
 from domain.completions.runs import CompletionRuns
 from domain.providers import ProviderRegistry
-from entrypoints.http import group_surface, ops, provider_surface, tenant_surface
+from entrypoints.http import garbage, group_surface, ops, provider_surface, tenant_surface
 from entrypoints.http.bounds import Bounds
 from entrypoints.http.cors import Preflights
 from entrypoints.http.description.pages import Description
@@ -198,6 +198,12 @@ def serve(app: App, listener: socket.socket) -> None:
     Raises:
         Exception: what a start hook raised.
     """
+
+    async def settle(_: App) -> None:
+        garbage.settle()
+
+    # Here and not with the hooks: it is the process's, of which an application that is only tested is a small part.
+    app.register_listener(settle, "before_server_start")
     app.run(
         sock=listener,
         backlog=BACKLOG,
