@@ -31,6 +31,7 @@ from config.settings import Settings
 from domain.administration.balances import BalanceAdministration
 from domain.administration.keys import KeyAdministration
 from domain.administration.runs import RunAdministration
+from domain.administration.targets import TargetAdministration
 from domain.administration.tenants import TenantAdministration
 from domain.completions.admission import Admission
 from domain.completions.attempts import Attempts
@@ -39,6 +40,7 @@ from domain.completions.callers import Callers
 from domain.completions.health import Health
 from domain.completions.production import Production, RunLimits
 from domain.completions.runs import CompletionRuns
+from domain.completions.settling import Settling
 from domain.completions.sharing import Sharing
 from domain.completions.targets import Targets
 from domain.credentials import ApiKeys
@@ -125,14 +127,13 @@ class Container(containers.DeclarativeContainer):
     attempts = providers.Singleton(
         Attempts, provider, tokenizer, health, journal, draw, first_token=settings.provided.first_token_seconds
     )
+    settling = providers.Singleton(Settling, ledger=ledger, outbox=outbox, limiter=limiter, journal=journal)
     production = providers.Singleton(
         Production,
         attempts=attempts,
         store=run_store,
         names=run_names,
-        ledger=ledger,
-        outbox=outbox,
-        limiter=limiter,
+        settling=settling,
         till=till,
         tokenizer=tokenizer,
         journal=journal,
@@ -162,6 +163,7 @@ class Container(containers.DeclarativeContainer):
     )
     key_administration = providers.Singleton(KeyAdministration, keys=api_keys, journal=journal)
     run_administration = providers.Singleton(RunAdministration, runs=runs, store=run_store, journal=journal)
+    target_administration = providers.Singleton(TargetAdministration, targets=targets, journal=journal)
     levels = providers.Singleton(Levels, providers.Callable(version, "sluice"), runs.provided.occupation)
     target_levels = providers.Singleton(TargetLevels, targets)
     exposition = providers.Singleton(Exposition, families.provided.tables, levels, target_levels)

@@ -429,6 +429,10 @@ class ProviderTruncated(ProviderError):
         super().__init__("The provider's answer was cut off.", detail=detail)
 
 
+class ProviderHungUp(ProviderTruncated):
+    """A connection that was kept ended just as it was used again: the provider has most likely not seen the request."""
+
+
 class ProviderRefusedKey(ProviderError):
     """401 or 403 from the provider: the tenant's provider key is at fault, never the caller's token."""
 

@@ -10,6 +10,7 @@ from enum import Enum, auto
 from domain.errors import (
     ProviderBadResponse,
     ProviderError,
+    ProviderHungUp,
     ProviderOutOfQuota,
     ProviderRateLimited,
     ProviderRefusedKey,
@@ -21,6 +22,8 @@ from domain.errors import (
 
 
 class Remedy(Enum):
+    AT_ONCE = auto()
+    """The same again, without a pause: it has most likely not seen the request."""
     AGAIN = auto()
     """Another target where there is one, else the same again."""
     ELSEWHERE = auto()
@@ -42,6 +45,8 @@ class Blame(Enum):
     """It does not take this key."""
     NOTHING = auto()
     """The request was at fault."""
+    UNKNOWN = auto()
+    """It was not there to fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,8 @@ def remedy(error: ProviderError, *, reroute_filtered: bool = False) -> Remedy:
             return Remedy.ELSEWHERE
         case ProviderRejected(code=code):
             return Remedy.ELSEWHERE if reroute_filtered and code in _FILTERED else Remedy.TELL
+        case ProviderHungUp():
+            return Remedy.AT_ONCE
         case ProviderUnreachable() | ProviderTruncated() | ProviderRateLimited():
             return Remedy.AGAIN
         case ProviderTimeout(status=None) | ProviderBadResponse() | ProviderRefusedKey() | ProviderOutOfQuota():
@@ -94,6 +101,8 @@ def blame(error: ProviderError) -> Blame:
             return Blame.PACE
         case ProviderRefusedKey():
             return Blame.KEY
+        case ProviderHungUp():
+            return Blame.UNKNOWN
     return Blame.TARGET
 
 

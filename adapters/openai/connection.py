@@ -11,12 +11,14 @@ from adapters.openai.answer import Answer
 
 #: Bodies above this size are sent in pieces of it, each when there is room.
 PIECE_BYTES = 256 * 1024
+#: Seconds after which whoever ends a connection has most likely seen the request, and may have worked on it.
+SEEN_AFTER = 1.0
 
 Told: TypeAlias = Callable[["Connection"], None]
 
 
 class StaleConnection(httpx.ReadError):
-    """A connection that had served before ended before a byte of the answer came.
+    """A connection that had served before ended as soon as it was used again, before a byte of the answer came.
 
     Most likely the provider had closed it when the request was sent, and has not seen it.
     """
@@ -39,6 +41,7 @@ class Connection(asyncio.Protocol):
         self._is_full = False
         self._is_sent = True
         self._has_served = False
+        self._asked_at = 0.0
         self._on_free: Told | None = None
         self._on_gone: Told | None = None
         #: When it became free, in the loop's time.
@@ -67,6 +70,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             raise httpx.ConnectError("Closed")
         self._answer = answer = Answer(self._loop, self)
+        self._asked_at = self._loop.time()
         try:
             if len(body) <= PIECE_BYTES:
                 self._transport.write(head + body)
@@ -154,7 +158,12 @@ class Connection(asyncio.Protocol):
         transport.abort()
         answer, self._answer = self._answer, None
         if answer is not None:
-            kind = StaleConnection if self._has_served and not answer.has_begun else httpx.ReadError
-            answer.fail(kind(why))
+            answer.fail(StaleConnection(why) if self._is_stale(answer) else httpx.ReadError(why))
         if self._on_gone is not None:
             self._on_gone(self)
+
+    def _is_stale(self, answer: Answer) -> bool:
+        """Whether the provider ended it most likely without having seen the request."""
+        if not self._has_served or answer.has_begun:
+            return False
+        return not self._is_sent or self._loop.time() - self._asked_at < SEEN_AFTER

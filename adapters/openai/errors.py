@@ -14,9 +14,11 @@ from typing import Any
 import httpx
 import orjson
 
+from adapters.openai.connection import StaleConnection
 from domain.errors import (
     ProviderBadResponse,
     ProviderError,
+    ProviderHungUp,
     ProviderOutOfQuota,
     ProviderRateLimited,
     ProviderRedirected,
@@ -41,7 +43,7 @@ MAX_RETRY_AFTER = 300.0
 def provider_errors(stage: str) -> Iterator[None]:
     """Raise the domain's kind for whatever httpx, its transport or a deadline raises inside; ``stage`` is for the log.
 
-    Unreachable means that the request was not sent, so that it may safely go elsewhere.
+    Unreachable means that the request was not sent, hung up that it was most likely not seen: either may be repeated.
     """
     try:
         yield
@@ -56,6 +58,8 @@ def provider_errors(stage: str) -> Iterator[None]:
         raise ProviderUnreachable(detail=f"{type(error).__name__} {stage}") from error
     except (httpx.TimeoutException, TimeoutError) as error:
         raise ProviderTimeout(detail=f"{type(error).__name__} {stage}") from error
+    except StaleConnection as error:
+        raise ProviderHungUp(detail=f"{type(error).__name__} {stage}") from error
     except httpx.NetworkError as error:
         raise ProviderTruncated(detail=f"{type(error).__name__} {stage}") from error
     except httpx.ProtocolError as error:

@@ -15,7 +15,7 @@ from adapters.openai.errors import provider_errors, refusal
 from adapters.openai.patience import Patience
 from adapters.openai.sse import MAX_EVENT_BYTES
 from adapters.openai.stream import StreamedAnswer, folded
-from adapters.openai.transport import GUEST
+from adapters.openai.transport import FRESH, GUEST
 from domain.chat import Chunk, Completion
 from domain.errors import ProviderBadResponse, ProviderError
 from domain.facts import EventsSkipped
@@ -70,7 +70,7 @@ class OpenAIProvider:
         self._sizes = sizes
         self._user_agent = user_agent
         self._journal = journal
-        self._extensions = {"timeout": {"connect": deadlines.connect, "pool": deadlines.connect}}
+        self._extensions: dict[str, object] = {"timeout": {"connect": deadlines.connect, "pool": deadlines.connect}}
 
     async def create_chat_completion(self, call: Call) -> Completion:
         until = _now() + call.deadline
@@ -155,8 +155,15 @@ class OpenAIProvider:
             # into, this takes a fifth of the time.
             headers=[(name.encode(), value.encode()) for name, value in headers.items() if value],
             stream=httpx.ByteStream(body),
-            extensions=self._extensions if spec.owner is None else {**self._extensions, GUEST: spec.owner},
+            extensions=self._extended(call),
         )
+
+    def _extended(self, call: Call) -> dict[str, object]:
+        """What the transport is told besides."""
+        extensions, owner = self._extensions, call.target.provider.owner
+        if owner is not None:
+            extensions = {**extensions, GUEST: owner}
+        return {**extensions, FRESH: True} if call.fresh else extensions
 
     async def _refusal(self, response: httpx.Response, media_type: str, call: Call) -> ProviderError:
         body = b""

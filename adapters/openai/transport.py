@@ -14,16 +14,20 @@ from adapters.openai.pool import Pool, PoolLimits
 
 #: The extension of a request that says which tenant brought the provider that it is for.
 GUEST = "guest"
+#: The extension of a request that may not go over a connection that was kept.
+FRESH = "fresh"
 
 
 class PooledTransport(httpx.AsyncBaseTransport):
     """Connections that are kept and shared. Nothing is opened before the first request.
 
     Raises httpx's errors. ``ConnectError`` and ``ConnectTimeout`` mean that nothing was sent; ``StaleConnection`` that
-    a kept connection ended before a byte of the answer. The ``connect`` timeout of a request covers the wait for a free
-    connection, DNS, TCP and TLS; all other time is the caller's to bound, by cancelling, which closes the connection.
+    a kept connection ended at once, before a byte of the answer. The ``connect`` timeout of a request covers the wait
+    for a free connection, DNS, TCP and TLS; all other time is the caller's to bound, by cancelling, which closes the
+    connection.
 
-    A request with the extension ``GUEST`` goes to the public internet or nowhere, over connections of that guest's own.
+    A request with the extension ``GUEST`` goes to the public internet or nowhere, over connections of that guest's own;
+    one with ``FRESH`` over a new connection, or one that has only just become free.
 
     An answer is given out with its head, and its stream raises only httpx's errors; closed before its end, it closes
     the connection. There are no redirects, no cookies, no proxies or credentials from the environment, and no
@@ -41,7 +45,8 @@ class PooledTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         origin, (head, body) = Origin.of(request.url, request.extensions.get(GUEST)), _written(request)
-        connection = self._pool.take(origin) or await self._opened(origin, request)
+        kept = None if FRESH in request.extensions else self._pool.take(origin)
+        connection = kept or await self._opened(origin, request)
         answer = await connection.ask(head, body)
         return httpx.Response(answer.status, headers=answer.headers, stream=answer)
 

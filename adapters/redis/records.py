@@ -67,9 +67,11 @@ def work_text(work: Work) -> bytes:
 
 
 def work_of(text: bytes) -> Work:
+    """Work as it was kept. What a newer replica wrote of it that is not known here is left out."""
     kept = orjson.loads(text)
-    request = ChatRequest(kept["request"]["body"]["messages"], **kept["request"])
-    return Work(**kept | {"request": request, "policy": TokenPolicy(kept["policy"])})
+    asked, known = kept["request"], {name: kept[name] for name in _WORK if name in kept}
+    request = ChatRequest(asked["body"]["messages"], **{name: asked[name] for name in _REQUEST if name in asked})
+    return Work(**known | {"request": request, "policy": TokenPolicy(kept["policy"])})
 
 
 def ending_words(ending: Ending | None) -> tuple[Word, ...]:

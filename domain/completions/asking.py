@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from domain.completions.assembly import Assembly
 from domain.completions.continuing import MOST_SEQUELS, Said, takes_prefill
-from domain.errors import ProviderError, ProviderTruncated
+from domain.errors import ProviderError, ProviderHungUp, ProviderTruncated
 from domain.ports import Call
 from domain.providers import Target
 from domain.remedies import MOST_ASKED, may_retry
@@ -54,7 +54,8 @@ class Asking:
         self._tries[target.id] = self.tries(target) + 1
         seconds = max(self.until - asyncio.get_running_loop().time(), 0.0)
         span = self.call.span.child(str(self.asked)) if self.call.span is not None else None
-        return replace(self.call, target=target, deadline=seconds, span=span)
+        fresh = isinstance(self.failures.get(target.id), ProviderHungUp)
+        return replace(self.call, target=target, deadline=seconds, span=span, fresh=fresh)
 
     def put_back(self, target: Target) -> None:
         """Let others be asked before this one."""

@@ -183,7 +183,7 @@ class Attempts:
         target = self.health.choose(asking.left)
         chosen = target or self.health.last_resort(asking.left)
         failure = asking.failures.get(chosen.id)
-        if failure is not None:
+        if failure is not None and remedy(failure) is not Remedy.AT_ONCE:
             await self._pause(asking, asking.tries(chosen), failure)
         if target is None or failure is not None:
             await self.health.room(chosen)
@@ -214,6 +214,9 @@ class Attempts:
                 raise error
             case Remedy.LARGER:
                 asking.enlarge(target)
+            case Remedy.AT_ONCE if asking.tries(target) <= retries(error):
+                # It keeps its turn.
+                pass
             case Remedy.AGAIN if asking.tries(target) <= retries(error):
                 asking.put_back(target)
             case _:
@@ -239,7 +242,7 @@ class Attempts:
         if text is None or (remedied is Remedy.TELL and attempt.spoke):
             raise asking.broke_off
         said = Said(text, await self.tokenizer.count(attempt.target.model.tokenizer, (text,)))
-        again = remedied is Remedy.AGAIN and asking.tries(attempt.target) <= retries(error)
+        again = remedied in (Remedy.AT_ONCE, Remedy.AGAIN) and asking.tries(attempt.target) <= retries(error)
         if not asking.goes_on(said, attempt.target, again=again):
             raise asking.broke_off
 

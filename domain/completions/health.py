@@ -141,6 +141,10 @@ class Health:
                 turned = circuits.failed(condition.circuit, self.rules, now, probe=probe, jitter=jitter)
                 self._turn(condition, turned)
                 return
+            case Blame.UNKNOWN:
+                if probe:
+                    self.note_nothing(condition)
+                return
             case Blame.PACE:
                 self.rest(condition, _cooling(error), "cooling")
             case Blame.KEY:

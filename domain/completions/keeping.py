@@ -92,12 +92,12 @@ class Housekeeping:
 
     async def _empty_outbox(self) -> None:
         """Tell the ledger what waits, not so much that leases lapse meanwhile."""
-        outbox, failures = self._production.outbox, 0
+        outbox, failures = self._production.settling.outbox, 0
         waiting = outbox.waiting()
         # In no order: one whose balance cannot be read would be the first for ever.
         for settlement in random.sample(waiting, min(len(waiting), _TOLD)):
             try:
-                await self._production.tell_ledger(settlement)
+                await self._production.settling.tell_ledger(settlement)
                 await outbox.done(settlement)
             except StoreUnavailable:
                 failures += 1
@@ -124,11 +124,11 @@ class Housekeeping:
             return
         execution.checked = now
         job = execution.job
-        await self._production.ledger.touch(job.account, job.run.id, execution.used(), HOLD_SECONDS)
+        await self._production.settling.ledger.touch(job.account, job.run.id, execution.used(), HOLD_SECONDS)
         if job.tenant is not None and not job.run.queued:
             slots = limits.slots(job.tenant, job.account, job.run.id, SLOT_SECONDS)
             if slots:
-                await self._production.limiter.keep(job.tenant.id, slots)
+                await self._production.settling.limiter.keep(job.tenant.id, slots)
 
     async def _mind_readers(self, execution: Execution) -> None:
         """Cancel a run that nobody has read for longer than its tenant wants to pay for."""

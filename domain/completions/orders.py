@@ -122,7 +122,13 @@ class Orders:
     ) -> Started:
         """Join the run that has the cache key, or begin one that others can join."""
         tenant = prepared.caller.tenant
-        name = cache_name(prepared.account, prepared.target, prepared.request, extras=order.extras)
+        name = cache_name(
+            prepared.account,
+            prepared.target,
+            prepared.request,
+            extras=order.extras,
+            generation=tenant.cache_generation(prepared.account.group),
+        )
         under_way = self._limits.queue_seconds + self._limits.total_seconds + tenant.cache_seconds
         found = await self._joining.by_cache(name, order.run_id, under_way)
         if isinstance(found, Run) and not tenant.cache_charged:
@@ -250,7 +256,7 @@ class Orders:
         """Charge a caller what the answer that is kept has cost before; how much it was."""
         admitted = await self._admission.reserve(prepared, verdict)
         job = self._job(admitted, order, Status.IN_PROGRESS, None, restartable=False)
-        return await self._production.charge(job, source.usage)
+        return await self._production.settling.charge(job, source.usage)
 
     async def _view(
         self, prepared: Prepared, verdict: Verdict, order: Order, source: Run, *, charged: int = 0

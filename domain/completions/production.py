@@ -4,33 +4,29 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from domain import limits, tokens
+from domain import tokens
 from domain.chat import ChatRequest, Completion, JsonObject, Usage
 from domain.completions.asking import Asking
 from domain.completions.assembly import chunk_of, is_cacheable
 from domain.completions.attempts import Attempts
 from domain.completions.execution import Execution, Handover, Job, Progress, Stop
 from domain.completions.patience import insist, undisturbed
+from domain.completions.settling import Settling, cost_of
 from domain.completions.tail import Tail
 from domain.completions.writing import LogWriter, Superseded
 from domain.errors import (
     CompletionCancelled,
     GenerationInterrupted,
     InternalError,
-    OutboxFailed,
     OutputTooLarge,
     ProviderError,
     SluiceError,
     StoreUnavailable,
 )
-from domain.facts import LeaseLost, RecordFailed, RunEnded, RunRequeued, SettlementFailed, Unexpected
+from domain.facts import LeaseLost, RecordFailed, RunEnded, RunRequeued, Unexpected
 from domain.ledger import Settlement
-from domain.ports import Call, Clock, Journal, Ledger, Outbox, RateLimiter, RunNames, RunStore, Till, Tokenizer
+from domain.ports import Call, Clock, Journal, RunNames, RunStore, Till, Tokenizer
 from domain.runs import Claim, Ending, RunError, Status, Work, ended, ulid_time
-from domain.tokens import MAX_TOKENS, TokenPolicy
-
-#: Seconds for which a settlement is tried again; then it waits in the outbox, and the answer does not wait for it.
-_SETTLE_PATIENCE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +54,7 @@ class Production:
     attempts: Attempts
     store: RunStore
     names: RunNames
-    ledger: Ledger
-    outbox: Outbox
-    limiter: RateLimiter
+    settling: Settling
     till: Till
     tokenizer: Tokenizer
     journal: Journal
@@ -110,12 +104,6 @@ class Production:
             for entry in part.entries:
                 execution.progress.assembly.add(chunk_of(entry))
         await undisturbed(self._conclude(execution, error))
-
-    async def charge(self, job: Job, usage: Usage | None) -> int:
-        """Settle what was admitted without asking a provider; what was charged, in tokens."""
-        charged = await self._settle(job, usage)
-        await self._correct_rate(job, usage)
-        return charged
 
     # --- asking -----------------------------------------------------------------------------------------------
 
@@ -245,7 +233,7 @@ class Production:
             # What was held is given back only once nobody can execute the run any more.
             if not await self._record(execution, ending):
                 return Handover.LOST
-            await self._settle(job, usage)
+            await self.settling.settle(job, usage)
         else:
             paid = await self._pay(execution, ending, usage)
             if paid is None:
@@ -253,7 +241,7 @@ class Production:
             ending = paid
         self._tell(execution, ending, error)
         # Nobody waits for the rest.
-        await self._correct_rate(job, usage)
+        await self.settling.correct_rate(job, usage)
         await self._keep_answer(job, ending)
         return None
 
@@ -272,66 +260,18 @@ class Production:
     async def _pay(self, execution: Execution, ending: Ending, usage: Usage) -> Ending | None:
         """Settle what was used, and record the ending with what was charged; None where the run is another's."""
         job, tail = execution.job, execution.tail
-        settlement = Settlement(job.account, job.run.id, _cost(job.work, usage))
+        settlement = Settlement(job.account, job.run.id, cost_of(job.work, usage))
         try:
             charged = await execution.writer.conclude(self.till, settlement, ending)
         except Superseded:
             return None
         except StoreUnavailable:
             # One after the other, then: each has a patience of its own, and what is owed has a place to wait in.
-            ending = replace(ending, charged=await self._settle(job, usage))
+            ending = replace(ending, charged=await self.settling.settle(job, usage))
             return ending if await self._record(execution, ending) else None
         ending = replace(ending, charged=charged)
         tail.close(ended(job.run, ending, len(tail.entries)), ending)
         return ending
-
-    async def _settle(self, job: Job, usage: Usage | None) -> int:
-        """Charge what was used and return it, in tokens; a run that brought nothing gives its hold back."""
-        hold_id, cost = job.run.id, _cost(job.work, usage)
-        settlement = Settlement(job.account, hold_id, cost if usage is not None else None)
-        try:
-            return await insist(lambda: self.tell_ledger(settlement), _SETTLE_PATIENCE)
-        except StoreUnavailable:
-            await self._keep_settlement(settlement)
-        return cost
-
-    async def tell_ledger(self, settlement: Settlement) -> int:
-        """Carry out a settlement; what was charged.
-
-        Raises:
-            StoreUnavailable: the ledger did not answer; it is safe to call again.
-        """
-        account, hold_id, cost = settlement.account, settlement.hold_id, settlement.cost
-        if cost is None:
-            return await self.ledger.release(account, hold_id)
-        return await self.ledger.settle(account, hold_id, cost)
-
-    async def _keep_settlement(self, settlement: Settlement) -> None:
-        try:
-            await self.outbox.put(settlement)
-        except OutboxFailed:
-            cost, account = settlement.cost or 0, settlement.account
-            self.journal.record(SettlementFailed(settlement.hold_id, account.tenant, cost))
-
-    async def _correct_rate(self, job: Job, usage: Usage | None) -> None:
-        """Replace the estimates that admission took from the meters by what was used, and free the run's slots."""
-        if job.tenant is None or job.work is None:
-            # Within a minute or so the meters have forgotten it.
-            return
-        tenant, account, work = job.tenant, job.account, job.work
-        used = usage.total_tokens if usage is not None else 0
-        corrections = limits.charges(
-            tenant,
-            account,
-            tokens=used - work.estimate,
-            cost=_cost(work, usage) - tokens.weighed(work.estimate, work.weight),
-            requests=0,
-        )
-        slots = () if job.run.queued else limits.slots(tenant, account, job.run.id, 0)
-        try:
-            await self.limiter.correct(tenant.id, corrections, work.admitted_at, slots)
-        except StoreUnavailable:
-            return
 
     async def _record(self, execution: Execution, ending: Ending) -> bool:
         """Write the ending; False where the run is another's, whose ending counts."""
@@ -386,15 +326,6 @@ def _status_after(error: SluiceError | None) -> Status:
     if error is None:
         return Status.COMPLETED
     return Status.CANCELLED if isinstance(error, CompletionCancelled) else Status.FAILED
-
-
-def _cost(work: Work | None, usage: Usage | None) -> int:
-    """What a run costs its balance, in tokens of it."""
-    if usage is None or work is None:
-        return 0
-    # Prompt and completion may each be as large as a balance, so that the sum may be larger.
-    cost = min(tokens.weighed(usage.total_tokens, work.weight), MAX_TOKENS)
-    return min(cost, work.held) if work.policy is TokenPolicy.STRICT else cost
 
 
 def _bounded(request: ChatRequest, bound: int | None) -> JsonObject:

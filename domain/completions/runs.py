@@ -141,7 +141,7 @@ class CompletionRuns:
     async def _answer(self, caller: Caller, request: ChatRequest, order: Order, status: Status) -> Started:
         if self._draining:
             raise ShuttingDown
-        if self._production.outbox.is_full:
+        if self._production.settling.outbox.is_full:
             raise OutboxFailed
         started = await self._executions.uninterrupted(self._admitted(caller, request, order, status))
         if started.replayed or started.cache in ("hit", "shared"):
@@ -168,7 +168,7 @@ class CompletionRuns:
             waiting=self._queue.waiting,
             waited_seconds=self._queue.waited(self._clock()),
             slots=self._queue.slots,
-            settlements=len(self._production.outbox.waiting()),
+            settlements=len(self._production.settling.outbox.waiting()),
         )
 
     # --- executing what was queued ----------------------------------------------------------------------------

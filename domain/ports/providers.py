@@ -27,7 +27,8 @@ class Call:
     ``silence`` is how many seconds the client waits for anything of a stream; None: as long as the provider is given.
 
     ``deadline`` is in seconds from now, for the whole answer. ``extras`` says whether to keep what the provider sends
-    beyond OpenAI's fields. ``span`` is this request's part of a trace, of which the provider is told.
+    beyond OpenAI's fields. ``span`` is this request's part of a trace, of which the provider is told. ``fresh`` says
+    that it may not go over a connection that was kept: the provider hung up on one.
     """
 
     target: Target
@@ -37,6 +38,7 @@ class Call:
     silence: float | None = None
     extras: bool = True
     span: Span | None = None
+    fresh: bool = False
 
 
 class ChatProvider(Protocol):

@@ -1,4 +1,4 @@
-"""Commands that ask a gateway over its public API, as any client would."""
+"""Commands that ask a gateway over HTTP, as any client would."""
 
 from typing import Annotated, TypeAlias
 

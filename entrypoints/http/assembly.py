@@ -16,6 +16,7 @@ from entrypoints.http.admin.catalogue import CatalogueOf
 from entrypoints.http.admin.keys import Keys
 from entrypoints.http.admin.routes import Route
 from entrypoints.http.admin.runs import Runs
+from entrypoints.http.admin.targets import TargetsOf
 from entrypoints.http.admin.tenants import Tenants
 from entrypoints.http.answering import Answering
 from entrypoints.http.app import App, HttpSettings, Services, create_app
@@ -106,6 +107,7 @@ def admin_routes(container: Container) -> tuple[Route, ...]:
         *Keys(container.key_administration()).routes(),
         *Runs(container.run_administration()).routes(),
         *CatalogueOf(container.planner()).routes(),
+        *TargetsOf(container.target_administration()).routes(),
     )
 
 

@@ -1,4 +1,4 @@
-"""``sluice runs watch`` and ``sluice ping`` before a real gateway, which is killed in mid-stream."""
+"""Commands that ask a gateway: ``runs watch``, ``ping``, ``providers``. It is a real one, killed in mid-stream."""
 
 import subprocess
 import sys
@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.shell import Shell
 from tests.gateway import CHECKOUT, GatewayProcess
+from tests.ports import free_port
 from tests.provider.process import ProviderProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -100,3 +101,21 @@ def test_runs_are_listed_and_stopped(shell: Shell, environment: dict[str, str], 
 
     assert [row["id"] for row in listed] == [run]
     assert [row["status"] for row in stopped] == ["cancelled"]
+
+
+def test_providers_are_listed_with_how_a_replica_finds_their_targets(
+    shell: Shell, environment: dict[str, str], tmp_path: Path
+) -> None:
+    port = free_port()
+    asking = ("providers", "--admin-url", f"http://127.0.0.1:{port}", "--json")
+    token = shell.run("token", "mint", "olga", "--scope", "sluice:admin:read").out.strip()
+    upstream = {"SLUICE_UPSTREAM": environment["SLUICE_UPSTREAM"]}
+    with GatewayProcess.start(tmp_path / "gateway.log", {**environment, "SLUICE_ADMIN_PORT": str(port)}) as gateway:
+        shell.run("runs", "watch", ask(gateway, "echo"), "--tenant", "acme", "--url", gateway.origin)
+        told = shell.run(*asking, "--token", token, **upstream)
+        refused = shell.run(*asking, "--token", "nonsense", **upstream)
+    nobody = shell.run(*asking, "--token", token, **upstream)
+
+    targets = {row["id"]: row["targets"] for row in told.json}
+    assert (targets["upstream"], targets["openai"]) == ({"closed": 1}, {})
+    assert (refused.status, nobody.status) == (65, 75)

@@ -8,6 +8,7 @@ from adapters.metrics import levels, targets
 from adapters.metrics.families import Families
 from adapters.metrics.tables import MAX_ROWS, Counts, Spread
 from tests.docs.pages import CHECKOUT, Row, codes, only_code, page
+from tests.docs.watching import DASHBOARD, QUERIES, RULES, rule_queries
 
 MONITORING = page("docs/monitoring.md")
 METRICS = MONITORING.section("Metrics").rows("metric", "type", "labels", "unit", "meaning")
@@ -57,3 +58,28 @@ def test_every_attribute_of_a_span_is_documented() -> None:
     documented = {name for row in MONITORING.rows("span", "attributes") for name in codes(row["attributes"])}
 
     assert documented == told
+
+
+# --- the dashboard and the alerts ---------------------------------------------------------------------------------
+
+
+def test_every_rule_and_every_panel_was_read() -> None:
+    assert len(rule_queries()) == RULES.read_text().count("- alert:")
+    assert all(panel["targets"] for panel in DASHBOARD["panels"] if panel["type"] != "row")
+
+
+def test_every_metric_of_ours_is_on_the_dashboard_or_in_an_alert() -> None:
+    asked = " ".join(QUERIES)
+
+    assert {table.name for table in Families().tables if table.name not in asked} <= {
+        # How often that happens is for who bills or audits.
+        "sluice_completions_requested_total",
+        "sluice_admin_changes_total",
+        "sluice_target_changes_total",
+    }
+
+
+def test_every_alert_is_explained() -> None:
+    explained = [name for row in MONITORING.rows("alert", "what to do") for name in codes(row["alert"])]
+
+    assert explained == re.findall(r"- alert: (\w+)", RULES.read_text())

@@ -61,7 +61,7 @@ async def admit(
 
 
 async def settle(ledger: MemoryLedger, policy: TokenPolicy, held: int, used: int) -> int:
-    # The line of the policy in Production._settle.
+    # The line of the policy in domain.completions.settling.cost_of.
     cost = min(used, held) if policy is TokenPolicy.STRICT else used
     await ledger.settle(ADA, "run", cost)
     return cost

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from domain.errors import (
     ProviderBadResponse,
     ProviderError,
+    ProviderHungUp,
     ProviderOutOfQuota,
     ProviderRateLimited,
     ProviderRefusedKey,
@@ -27,6 +28,7 @@ def rejected(code: str, status: int = 400) -> ProviderRejected:
     [
         (ProviderUnreachable(), Remedy.AGAIN, Blame.TARGET),
         (ProviderTruncated(), Remedy.AGAIN, Blame.TARGET),
+        (ProviderHungUp(), Remedy.AT_ONCE, Blame.UNKNOWN),
         *((ProviderError(status=status), Remedy.AGAIN, Blame.TARGET) for status in (500, 502, 503, 529)),
         (ProviderError(), Remedy.AGAIN, Blame.TARGET),
         *((ProviderTimeout(status=status), Remedy.AGAIN, Blame.TARGET) for status in (408, 504)),
@@ -55,7 +57,7 @@ def test_a_filters_refusal_goes_elsewhere_only_where_the_tenant_says_so(code: st
 
 
 def test_what_may_have_been_billed_is_asked_for_once_more_and_anything_else_twice() -> None:
-    assert retries(ProviderTruncated()) == 1
+    assert retries(ProviderTruncated()) == retries(ProviderHungUp()) == 1
     assert retries(ProviderError(status=500)) == retries(ProviderUnreachable()) == 2
 
 

@@ -1,5 +1,6 @@
 """The API is what its description says: requests that Schemathesis makes up from it, to a gateway as it is served."""
 
+import os
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ import pytest
 
 from adapters.auth.mint import mint
 from entrypoints.demo import TENANT, USER
-from tests.gateway import SECRET, GatewayProcess
+from tests.gateway import CHECKOUT, SECRET, GatewayProcess
 from tests.provider.process import ProviderProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -56,6 +57,9 @@ def test_every_answer_is_one_that_is_described(demo: GatewayProcess, tmp_path: P
         text=True,
         timeout=120,
         check=False,
+        # It keeps notes where it is run.
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
     )
 
     assert found.returncode == 0, found.stdout + found.stderr

@@ -152,3 +152,14 @@ def test_the_json_log_has_one_object_a_line(start: Start) -> None:
     assert served["request_id"] == answer.headers["x-request-id"]
     assert served["status_code"] == 200
     assert served["charged_tokens"] == answer.json()["usage"]["total_tokens"]
+
+
+def test_a_tenants_own_provider_at_an_address_inside_is_not_asked_though_its_document_was_written_by_hand(
+    start: Start, redis: RedisServer, provider: ProviderProcess
+) -> None:
+    set_up_tenant(redis, providers={"house": {"base_url": provider.base_url}}, default="house", api_keys={})
+
+    answer = ask(start(SLUICE_TENANT_PROVIDERS="1"))
+
+    assert (answer.status_code, answer.headers["x-error-code"]) == (503, "tenant_misconfigured")
+    assert provider.requests() == []

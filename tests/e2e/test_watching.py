@@ -1,45 +1,28 @@
 """The dashboard and the alerts ask for what a gateway tells: each name and each label, of a real one that is used."""
 
 import itertools
-import json
 import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.metrics.families import Families
-from tests.docs.pages import codes, page
+from tests.docs.watching import QUERIES, RULES
 from tests.e2e.conftest import TENANT, set_up_tenant, token
-from tests.gateway import CHECKOUT, SECRET, GatewayProcess
+from tests.gateway import SECRET, GatewayProcess
 from tests.provider.process import ProviderProcess
 from tests.redis_server import redis_server
 
 pytestmark = pytest.mark.e2e
 
-RULES = CHECKOUT / "deploy/prometheus/alerts.yml"
-DASHBOARD: dict[str, Any] = json.loads((CHECKOUT / "deploy/grafana/sluice.json").read_text())
 #: What Prometheus adds to each series by itself, and a histogram to its buckets.
 _ADDED = {"instance", "job", "le"}
 _SERIES = re.compile(r"\b((?:sluice|process|python)_\w+)(?:\{([^}]*)\})?")
 _GROUPED = re.compile(r"\bby \(([^)]*)\)")
-
-
-def dashboard_queries() -> list[str]:
-    return [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
-
-
-def rule_queries() -> list[str]:
-    """The expressions of the rules; YAML is not read, their form is."""
-    blocks = re.findall(r"expr: (?:\|\n((?: {10,}.*\n)+)|(.*)\n)", RULES.read_text())
-    return [" ".join(several.split()) or one for several, one in blocks]
-
-
-QUERIES = (*dashboard_queries(), *rule_queries())
 
 
 @pytest.fixture(scope="module")
@@ -88,28 +71,6 @@ def test_a_query_asks_for_what_there_is(exposed: Mapping[str, set[str]], query: 
     for name, selectors in series:
         assert set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", selectors)) <= exposed[name] | _ADDED
     assert grouped <= _ADDED.union(*(exposed[name] for name, _ in series))
-
-
-def test_every_rule_and_every_panel_was_read() -> None:
-    assert len(rule_queries()) == RULES.read_text().count("- alert:")
-    assert all(panel["targets"] for panel in DASHBOARD["panels"] if panel["type"] != "row")
-
-
-def test_every_metric_of_ours_is_on_the_dashboard_or_in_an_alert() -> None:
-    asked = " ".join(QUERIES)
-
-    assert {table.name for table in Families().tables if table.name not in asked} <= {
-        # How often that happens is for who bills or audits.
-        "sluice_completions_requested_total",
-        "sluice_admin_changes_total",
-        "sluice_target_changes_total",
-    }
-
-
-def test_every_alert_is_explained() -> None:
-    explained = [name for row in page("docs/monitoring.md").rows("alert", "what to do") for name in codes(row["alert"])]
-
-    assert explained == re.findall(r"- alert: (\w+)", RULES.read_text())
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import itertools
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 from dependency_injector import providers as di
 
+from adapters.openai.pool import PoolLimits
+from adapters.openai.transport import PooledTransport
 from config.container import Container
 from domain.providers import Prefill, ProviderRegistry, ProviderSpec, Quirks
 from tests.http.member import Member
@@ -62,14 +64,20 @@ class Failing:
 
 
 @asynccontextmanager
-async def failing(provider: ProviderProcess, *behaviours: str, **settings: Any) -> AsyncIterator[Failing]:
-    """A replica that waits for no provider for long, and knows these behaviours and some that are not there."""
+async def failing(
+    provider: ProviderProcess, *behaviours: str, others: Mapping[str, str] | None = None, **settings: Any
+) -> AsyncIterator[Failing]:
+    """A replica that waits for no provider for long, and knows these behaviours and some that are not there.
+
+    ``others`` are addresses of providers that are none of the scripted one's.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         closed = listener.getsockname()[1]
     addresses = {
         **{behaviour: provider.base_url_as(behaviour) for behaviour in behaviours},
         "refused": f"http://127.0.0.1:{closed}/v1",
         "no-such-host": "http://no-such-host.invalid/v1",
+        **(others or {}),
     }
     specs = {
         f"at-{name}": ProviderSpec(f"at-{name}", name, address, key="optional", models="any", quirks=_quirks(name))
@@ -79,6 +87,8 @@ async def failing(provider: ProviderProcess, *behaviours: str, **settings: Any) 
     def add(container: Container) -> None:
         known = {spec.id: spec for spec in container.registry()}
         container.registry.override(di.Object(ProviderRegistry({**known, **specs})))
+        # All are one origin. Whoever hangs up should not do so on a connection that another has kept.
+        container.transport.override(di.Singleton(PooledTransport, PoolLimits(keepalive=0.0)))
 
     async with running(provider, prepare=add, **settings) as replica:
         yield Failing(replica, provider)

@@ -29,6 +29,7 @@ ROUTES = {
     ("GET", ONE): Access.READ_OWN,
     ("PATCH", ONE): Access.CHANGE,
     ("DELETE", ONE): Access.CHANGE,
+    ("DELETE", ONE + "/cache"): Access.CHANGE,
     ("GET", ONE + "/groups"): Access.READ_OWN,
     ("POST", ONE + "/groups"): Access.CHANGE,
     ("GET", ONE + "/groups/{group_id}"): Access.READ_OWN,
@@ -49,6 +50,11 @@ ROUTES = {
     ("GET", "/providers/{provider_id}"): Access.READ,
     ("GET", "/models"): Access.READ,
     ("GET", "/models/{model}"): Access.READ,
+    ("GET", "/targets"): Access.READ,
+    ("GET", "/targets/{target_id}"): Access.READ,
+    ("POST", "/targets/{target_id}/drain"): Access.CHANGE,
+    ("POST", "/targets/{target_id}/undrain"): Access.CHANGE,
+    ("POST", "/targets/{target_id}/probe"): Access.CHANGE,
 }
 PLACES = {
     "group_id": "staff",
@@ -57,6 +63,7 @@ PLACES = {
     "provider_id": "openai",
     "key_id": "key-none",
     "model": "none",
+    "target_id": "none",
 }
 _numbers = itertools.count()
 

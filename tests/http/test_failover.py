@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from tests.http.authority import Authority, Proofs, behind_tls
 from tests.http.failing import BALANCE, Failing, failing, text_of
 from tests.http.surfaces import PROVIDER, SURFACES, TENANT, Surface
 from tests.http.told import as_openai
@@ -28,10 +29,13 @@ CUT = Fault(502, "upstream_truncated", asked=2, pauses=(0.2,))
 SILENT = Fault(504, "upstream_timeout")
 BAD = Fault(502, "upstream_bad_response")
 ILL = Fault(502, "provider_error", asked=3, pauses=(0.2, 0.4))
+#: Providers behind TLS that cannot prove who they are.
+UNPROVEN = ("tls-unknown-authority", "tls-expired", "tls-wrong-host", "tls-none")
 #: By the rows of the list of faults, F12 to F25.
 FAULTS = {
     "refused": UNREACHABLE,
     "no-such-host": UNREACHABLE,
+    **dict.fromkeys(UNPROVEN, UNREACHABLE),
     "reset": CUT,
     "close": CUT,
     "cut-mid": CUT,
@@ -74,7 +78,17 @@ BAD_USAGE = ("none", "bad-negative", "bad-float", "bad-huge", "bad-text", "bad-p
 
 
 @pytest.fixture(scope="module")
-async def started(process: ProviderProcess) -> AsyncIterator[Failing]:
+async def proofs(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proofs]:
+    folder = tmp_path_factory.mktemp("authorities")
+    trusted = Authority(folder, "trusted")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SSL_CERT_FILE", str(trusted.file))
+        async with behind_tls(trusted, Authority(folder, "stranger")) as proofs:
+            yield proofs
+
+
+@pytest.fixture(scope="module")
+async def started(process: ProviderProcess, proofs: Proofs) -> AsyncIterator[Failing]:
     behaviours = (*FAULTS, "echo", "words-n3", *(f"usage-{kind}" for kind in BAD_USAGE))
     patience = {
         "connect_seconds": 0.3,
@@ -83,7 +97,7 @@ async def started(process: ProviderProcess) -> AsyncIterator[Failing]:
         "idle_seconds": 0.5,
         "total_seconds": 1.0,
     }
-    async with failing(process, *behaviours, **patience) as started:
+    async with failing(process, *behaviours, others=proofs.addresses, **patience) as started:
         yield started
 
 
@@ -202,6 +216,20 @@ async def test_what_is_charged_is_the_weight_of_who_answered(faulty: Failing) ->
 
     charged = 10 * answer.json()["usage"]["total_tokens"]
     assert int(answer.headers["x-sluice-charged-tokens"]) == charged == await faulty.charged(member)
+
+
+# --- who cannot prove who they are ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", UNPROVEN)
+async def test_who_cannot_prove_who_they_are_never_see_a_request(faulty: Failing, proofs: Proofs, name: str) -> None:
+    proofs.asked.clear()
+
+    refused = await (await faulty.member(name)).post(TENANT)
+    proven = await (await faulty.member(name, "tls-proven")).post(TENANT)
+
+    assert (refused.status_code, text_of(proven)) == (502, "proven")
+    assert proofs.asked == ["tls-proven"]
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------

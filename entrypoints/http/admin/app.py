@@ -55,6 +55,8 @@ def open_with(app: App, admin: App, listener: socket.socket) -> None:
     Sanic runs one application in a process's only loop; the other one's server is opened in it by hand.
     """
     opened: list[Any] = []
+    # Sanic rewrites its own methods when a primary application starts, which they bear once.
+    admin.state.primary = False
 
     async def open_it(_: App) -> None:
         server: Any = await admin.create_server(sock=listener, protocol=admin.ctx.protocol, return_asyncio_server=True)

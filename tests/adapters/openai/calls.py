@@ -19,7 +19,7 @@ def a_target(model: str = "gpt-4o", base_url: str = "https://api.openai.com/v1",
 
 def a_call(target: Target | None = None, *, deadline: float = 10.0, extras: bool = True, **body: Any) -> Call:
     """A call whose body says hello, and ``body`` besides."""
-    return Call(target or a_target(), {"messages": HELLO, **body}, "req-1", deadline, extras)
+    return Call(target or a_target(), {"messages": HELLO, **body}, "req-1", deadline, extras=extras)
 
 
 def quirky(*, extras: bool = True, **quirks: Any) -> Call:

@@ -5,6 +5,7 @@ Whatever happens, a call ends in time, in one of the domain's kinds, and behind 
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from adapters.openai.provider import Deadlines, OpenAIProvider
 from adapters.openai.transport import PooledTransport
 from domain.errors import (
     ProviderError,
+    ProviderHungUp,
     ProviderRateLimited,
     ProviderRefusedKey,
     ProviderTimeout,
@@ -97,7 +99,9 @@ async def test_a_connection_that_ends_before_the_head_is_cut_off_and_not_tried_a
     assert len(scripted.requests()) == 1
 
 
-async def test_a_used_connection_that_ends_before_the_head_is_not_tried_again_either(provider: OpenAIProvider) -> None:
+async def test_a_used_connection_that_ends_before_the_head_is_hung_up_and_not_tried_again_here(
+    provider: OpenAIProvider,
+) -> None:
     asked = 0
 
     async def answer_once(reader: Reader, writer: Writer) -> None:
@@ -111,8 +115,18 @@ async def test_a_used_connection_that_ends_before_the_head_is_not_tried_again_ei
         await answer(provider, a_call(a_target("echo", origin)), "whole")
         error = await failure_of(provider, a_call(a_target("echo", origin)), "whole")
 
-    assert type(error) is ProviderTruncated
+    assert type(error) is ProviderHungUp
     assert asked == 1
+
+
+async def test_a_fresh_call_leaves_a_kept_connection_alone(scripted: ProviderProcess, provider: OpenAIProvider) -> None:
+    call = call_to(scripted, "echo")
+
+    for told in (call, call, replace(call, fresh=True)):
+        await answer(provider, told, "whole")
+
+    first, second, fresh = (seen.connection for seen in scripted.requests())
+    assert first == second != fresh
 
 
 @pytest.mark.parametrize("model", ["reset-mid", "cut-mid"])

@@ -14,6 +14,7 @@ from domain.errors import (
     ProviderError,
     ProviderOutOfQuota,
     ProviderRateLimited,
+    ProviderRedirected,
     ProviderRefusedKey,
     ProviderRejected,
     ProviderTimeout,
@@ -62,8 +63,6 @@ async def test_an_error_event_ends_the_stream_behind_what_came(
         "many-headers",
         "gzip-bomb-n5",
         "huge-line-n40",
-        "redirect",
-        "redirect-301",
     ],
 )
 async def test_what_is_no_answer_is_a_bad_response(
@@ -72,6 +71,17 @@ async def test_what_is_no_answer_is_a_bad_response(
     error = await failure_of(provider, call_to(scripted, model), form)
 
     assert type(error) is ProviderBadResponse
+    assert len(scripted.requests()) == 1
+
+
+@both_forms
+@pytest.mark.parametrize("model", ["redirect", "redirect-301"])
+async def test_a_redirect_is_not_followed(
+    scripted: ProviderProcess, provider: OpenAIProvider, model: str, form: Form
+) -> None:
+    error = await failure_of(provider, call_to(scripted, model), form)
+
+    assert type(error) is ProviderRedirected
     assert len(scripted.requests()) == 1
 
 

@@ -9,6 +9,7 @@ from domain.completions.bulkheads import Berths
 from domain.errors import (
     ProviderBusy,
     ProviderError,
+    ProviderHungUp,
     ProviderRateLimited,
     ProviderRefusedKey,
     ProviderRejected,
@@ -16,7 +17,7 @@ from domain.errors import (
     ProviderTruncated,
     ProviderUnreachable,
 )
-from domain.facts import ProviderAsked
+from domain.facts import ProviderAsked, TargetChanged
 from domain.ports import Call
 from tests.builders import a_chunk, a_completion, a_model, a_stream, a_target
 from tests.domain.completions.stage import ONE, THREE, TWO, Cast, Stage
@@ -153,6 +154,36 @@ async def test_all_are_asked_before_any_is_asked_again() -> None:
         await stage.stream(stage.asking(ONE, TWO, THREE))
 
     assert stage.cast.names == ["one", "two", "three"] * 2 + ["one", "two"]
+
+
+@pytest.mark.parametrize("live", [True, False])
+async def test_who_hung_up_on_a_kept_connection_is_asked_again_at_once_and_over_a_new_one(live: bool) -> None:
+    stage = Stage(Cast(one=[[ProviderHungUp()], HELLO if live else [a_completion()]], two=[HELLO]))
+    asking = stage.asking(ONE, TWO)
+
+    await (stage.stream(asking) if live else stage.whole(asking))
+
+    (first, then), (second, later) = stage.cast.asked
+    assert (first, second, later) == ("one", "one", then)
+    assert [call.fresh for call in stage.cast.calls] == [False, True]
+
+
+async def test_who_hangs_up_again_is_left_for_another() -> None:
+    stage = Stage(Cast(one=[[ProviderHungUp()]], two=[HELLO]))
+
+    await stage.stream(stage.asking(ONE, TWO))
+
+    assert stage.cast.names == ["one", "one", "two"]
+
+
+async def test_to_be_hung_up_on_makes_nobody_ill_and_is_not_one_of_the_retries_that_are_bounded() -> None:
+    stage = Stage(Cast(one=[[ProviderHungUp()], HELLO] * 10))
+    stage.attempts.load.retrying = 3
+
+    answers = [await stage.stream(stage.asking(ONE)) for _ in range(10)]
+
+    assert answers == [[*HELLO]] * 10
+    assert stage.journal.of(TargetChanged) == []
 
 
 async def test_no_pause_outlasts_the_whole_time() -> None:

@@ -28,6 +28,7 @@ from domain.completions.production import Production, RunLimits
 from domain.completions.queue import JobQueue
 from domain.completions.reading import Reading
 from domain.completions.runs import CompletionRuns
+from domain.completions.settling import Settling
 from domain.completions.sharing import Sharing
 from domain.completions.tail import Tail
 from domain.completions.till import SeparateTill
@@ -136,9 +137,7 @@ class World:
             self.attempts(process),
             reach(self.store.port),
             reach(self.names.port),
-            reach(self.ledger.port),
-            self.outbox,
-            reach(self.limiter.port),
+            Settling(reach(self.ledger.port), self.outbox, reach(self.limiter.port), reach(self.journal)),
             self.till(process or Process()),
             self.tokenizer,
             reach(self.journal),
