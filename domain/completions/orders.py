@@ -178,7 +178,7 @@ class Orders:
         """
         execution = self._executions.begin(job, is_kept=False)
         try:
-            await insist(lambda: self._store.begin(job.run, job.kept), _BEGIN_PATIENCE)
+            await insist(lambda: self._store.begin(job.run, execution.writer.work), _BEGIN_PATIENCE)
         except SluiceError as error:
             execution.keep(error)
             raise

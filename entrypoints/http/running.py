@@ -12,6 +12,7 @@ from sanic.application.state import ApplicationServerInfo
 from sanic.http.constants import HTTP
 from sanic.server.loop import try_use_uvloop
 
+from entrypoints.http import garbage
 from entrypoints.http.app import App
 
 #: Connections that may wait to be accepted: as many as come at once where another replica has gone. Sanic's 100 are
@@ -49,6 +50,8 @@ async def _serve(app: App, listener: socket.socket) -> None:
     )
     await server.startup()
     await server.before_start()
+    # Here and not with the hooks: it concerns the process, of which an application that is only tested is a small part.
+    garbage.settle()
     await server.start_serving()
     await server.after_start()
     await asked.wait()

@@ -7,8 +7,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 from socket import create_connection
 
+import httpx
 import pytest
 
+from tests.e2e.conftest import Start, token
 from tests.gateway import SECRET, GatewayProcess
 from tests.nursery import Fork, Nursery, Order
 from tests.ports import free_port
@@ -40,6 +42,22 @@ def test_sigterm_right_behind_the_first_answer_ends_it_with_status_0(nursery: Nu
     assert statuses == [0] * STARTS
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_a_drain_at_once(start: Start, number: signal.Signals) -> None:
+    gateway = start(SLUICE_DRAIN_SECONDS="60")
+    body = {"messages": [{"role": "user", "content": "hello"}], "model": "words-n2000-i25", "stream": True}
+    url = f"{gateway.origin}/acme/v1/chat/completions"
+
+    with httpx.stream("POST", url, json=body, headers={"Authorization": f"Bearer {token()}"}, timeout=20) as response:
+        next(response.iter_text())
+        gateway.process.send_signal(signal.SIGTERM)
+        wait_until_it_drains(gateway)
+        gateway.process.send_signal(number)
+        status = gateway.process.wait(END)
+
+    assert status != 0
+
+
 def ended_at(moment: float, nursery: Nursery, log: Path) -> int:
     """Send SIGTERM so many seconds after it took a connection; its exit status."""
     port = free_port()
@@ -51,6 +69,12 @@ def ended_at(moment: float, nursery: Nursery, log: Path) -> int:
         return fork.wait(END)
     finally:
         put_down(fork)
+
+
+def wait_until_it_drains(gateway: GatewayProcess) -> None:
+    until = time.monotonic() + 5
+    while httpx.get(f"{gateway.origin}/readyz").status_code == 200:
+        assert time.monotonic() < until
 
 
 def put_down(fork: Fork) -> None:
