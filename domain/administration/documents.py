@@ -78,7 +78,9 @@ def forgetting(document: JsonObject, whose: str) -> JsonObject:
     """The document with a new generation of cached answers, of one group or of all."""
     present = document.get(GENERATIONS)
     known = present if isinstance(present, dict) else {}
-    return {**document, GENERATIONS: {**known, whose: known.get(whose, 0) + 1}}
+    number = known.get(whose)
+    # Somebody may have written something else there by hand.
+    return {**document, GENERATIONS: {**known, whose: number + 1 if isinstance(number, int) else 1}}
 
 
 def as_forgetful(document: JsonObject, before: JsonObject) -> JsonObject:
