@@ -55,7 +55,8 @@ def test_a_watched_run_is_read_whole_though_its_gateway_is_replaced(
         words = ["runs", "watch", run, "--tenant", "acme", "--url", front.origin]
         watching = subprocess.Popen(
             [sys.executable, "-c", "from entrypoints.cli import main; main()", *words],
-            cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            # Without a buffer, which would keep what is read ahead from the second reader.
+            cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
         )  # fmt: skip
         assert watching.stdout is not None
         heard = watching.stdout.read(12)
@@ -65,8 +66,8 @@ def test_a_watched_run_is_read_whole_though_its_gateway_is_replaced(
         ):
             rest, problems = watching.communicate(timeout=30)
 
-    assert (watching.returncode, heard + rest) == (0, WORDS + "\n")
-    assert "came back" in problems
+    assert (watching.returncode, (heard + rest).decode()) == (0, WORDS + "\n")
+    assert b"came back" in problems
 
 
 def test_a_failed_run_ends_with_1_and_one_that_is_not_there_is_refused(

@@ -283,8 +283,8 @@ IN_MEMORY: Mapping[str, Sequence[Change]] = {
     "late over-charge": [("charge = max(cost - already, 0)", "charge = cost")],
 }
 IN_LUA: Mapping[str, Sequence[Change]] = {
-    "no duplicate check": [("local first = split(redis.call('HGET', KEYS[2], id)) or read_closed(id)", "local first")],
-    "no clamp of a hold": [("first or math.min(wanted, balance - account.held)", "first or wanted")],
+    "no duplicate check": [("return split(redis.call('HGET', KEYS[2], id)) or read_closed(id)", "return nil")],
+    "no clamp of a hold": [("math.min(wanted, (account.balance or initial) - account.held)", "wanted")],
     "no clamp of a lapse": [("charge = math.min(used, amount)", "charge = used")],
     "early expiry": [
         ("if amount and at <= now_ms then", "if amount and at <= now_ms + 1 then"),

@@ -367,6 +367,7 @@ async def test_a_cancel_is_one_line_with_all_that_is_known(member: Member, json_
         "charged_tokens": int(answer.headers["x-sluice-charged-tokens"]),
         "run_id": wire.run_id,
         "error_code": None,
+        "trace_id": None,
     }
 
 
