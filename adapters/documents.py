@@ -132,6 +132,7 @@ class _Document(_Part):
     detach_grace: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)] = 10.0
     cache_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 3_600.0
     cache_charged: bool = False
+    cache_generations: dict[str, _Count] | None = None
     allowed_origins: list[_Origin] | None = None
     provider_options: dict[str, dict[str, str]] | None = None
     routes: list[_Route] | None = None
@@ -168,6 +169,7 @@ def parse_tenant(tenant_id: TenantId, document: bytes | JsonObject, defaults: Li
         detach_grace=read.detach_grace if read.on_disconnect == "cancel" else None,
         cache_seconds=read.cache_seconds,
         cache_charged=read.cache_charged,
+        cache_generations=read.cache_generations or {},
         own_providers={name: entry.base_url for name, entry in (read.providers or {}).items()},
         allowed_origins=frozenset(read.allowed_origins or ()),
         routes=tuple(_route(entry) for entry in read.routes or ()),

@@ -1,22 +1,25 @@
 """Which meters a request is charged, and which slots its run takes: of its tenant, its group and its user."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
 
 from domain.errors import DailyTokensSpent, RateLimited
 from domain.ledger import Account
 from domain.rate import Allowance, Charge, Slot, Verdict
-from domain.tenants import ANONYMOUS, Group, Limits, Tenant, is_nobody
+from domain.tenants import ANONYMOUS, Group, GroupId, Limits, Tenant, UserId, is_nobody
 
 _DAY = "day:"
+#: Scopes, and limits, that are remembered.
+_REMEMBERED = 4_096
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Limits, and the prefix that the names of their meters have."""
+class _Names(NamedTuple):
+    """The names of the meters and of the places that a scope has: the tenant, a group, or a user."""
 
-    prefix: str
-    limits: Limits
+    requests: str
+    tokens: str
+    runs: str
 
 
 def charges(tenant: Tenant, account: Account, *, tokens: int, cost: int, requests: int = 1) -> tuple[Charge, ...]:
@@ -27,9 +30,9 @@ def charges(tenant: Tenant, account: Account, *, tokens: int, cost: int, request
 def slots(tenant: Tenant, account: Account, run_id: str, seconds: float) -> tuple[Slot, ...]:
     """The slots that a run takes while it goes on; without being kept, each lapses after so many seconds."""
     return tuple(
-        Slot(f"{scope.prefix}runs", scope.limits.concurrent_runs, run_id, seconds)
-        for scope in _scopes(tenant, account)
-        if scope.limits.concurrent_runs is not None
+        Slot(names.runs, limits.concurrent_runs, run_id, seconds)
+        for names, limits in _scopes(tenant, account)
+        if limits.concurrent_runs is not None
     )
 
 
@@ -45,12 +48,11 @@ def require_room(verdict: Verdict) -> None:
 
 
 def _per_minute(tenant: Tenant, account: Account, tokens: int, requests: int) -> Iterator[Charge]:
-    for scope in _scopes(tenant, account):
-        limits = scope.limits
+    for names, limits in _scopes(tenant, account):
         if limits.requests_per_minute is not None:
-            yield Charge(f"{scope.prefix}rpm", "requests", Allowance(limits.requests_per_minute), requests)
+            yield Charge(names.requests, "requests", _a_minute(limits.requests_per_minute), requests)
         if limits.tokens_per_minute is not None:
-            yield Charge(f"{scope.prefix}tpm", "tokens", Allowance(limits.tokens_per_minute), tokens)
+            yield Charge(names.tokens, "tokens", _a_minute(limits.tokens_per_minute), tokens)
 
 
 def _daily(tenant: Tenant, account: Account, cost: int) -> Iterator[Charge]:
@@ -62,9 +64,22 @@ def _daily(tenant: Tenant, account: Account, cost: int) -> Iterator[Charge]:
     yield Charge(f"{_DAY}{whose}", "tokens", Allowance(group.daily_tokens, 86_400.0), cost, daily=True)
 
 
-def _scopes(tenant: Tenant, account: Account) -> Iterator[Scope]:
-    group = tenant.groups.get(account.group, Group(account.group))
-    yield Scope("", tenant.limits)
-    yield Scope(f"group:{group.id}:", group.limits)
-    if not is_nobody(account.group, account.user):
-        yield Scope(f"user:{group.id}:{account.user}:", group.user_limits)
+def _scopes(tenant: Tenant, account: Account) -> Iterable[tuple[_Names, Limits]]:
+    group = tenant.groups.get(account.group) or Group(account.group)
+    scopes = _names(group.id, None if is_nobody(account.group, account.user) else account.user)
+    # Nobody has no limits of their own: the last of these is left out.
+    return zip(scopes, (tenant.limits, group.limits, group.user_limits), strict=False)
+
+
+# Each request asks for the same names and allowances, at its beginning and at its end.
+
+
+@lru_cache(_REMEMBERED)
+def _names(group: GroupId, user: UserId | None) -> tuple[_Names, ...]:
+    prefixes = ["", f"group:{group}:"] + ([f"user:{group}:{user}:"] if user is not None else [])
+    return tuple(_Names(f"{prefix}rpm", f"{prefix}tpm", f"{prefix}runs") for prefix in prefixes)
+
+
+@lru_cache(_REMEMBERED)
+def _a_minute(limit: int) -> Allowance:
+    return Allowance(limit)

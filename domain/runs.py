@@ -192,9 +192,16 @@ class Ending:
     error: RunError | None = None
 
 
-def ended(run: Run, ending: Ending) -> Run:
-    """The record of a run as its ending leaves it."""
-    return replace(run, status=ending.status, usage=ending.usage, charged=ending.charged, error=ending.error)
+def ended(run: Run, ending: Ending, tail: int | None = None) -> Run:
+    """The record of a run as its ending leaves it, with so many entries where the record does not have them yet."""
+    return replace(
+        run,
+        status=ending.status,
+        usage=ending.usage,
+        charged=ending.charged,
+        error=ending.error,
+        tail=run.tail if tail is None else tail,
+    )
 
 
 def answered(run: Run, by: Answered) -> Run:

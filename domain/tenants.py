@@ -15,6 +15,8 @@ GroupId: TypeAlias = str
 UserId: TypeAlias = str
 
 ANY_ORIGIN = "*"
+#: In the place of a group's id, which cannot have this form: all groups of the tenant.
+EVERY_GROUP = "*"
 #: The group whose members need no token; each of its requests is a new user.
 ANONYMOUS: GroupId = "anonymous"
 
@@ -54,7 +56,8 @@ class Tenant:
     ``detach_grace`` is how many seconds a run goes on that nobody reads any more, None for to its end;
     ``cache_seconds``, how long an answer is kept for its cache key; ``cache_charged``, whether it costs what it would
     have cost otherwise. Of the ``routes``, the first that covers a request is its own. ``allowed_origins`` are those of
-    the pages that may read its answers in a browser.
+    the pages that may read its answers in a browser. ``cache_generations`` says by group, or for ``EVERY_GROUP``, how
+    often kept answers were to be forgotten.
     """
 
     id: TenantId
@@ -74,6 +77,12 @@ class Tenant:
     routes: tuple[RouteRule, ...] = ()
     own_providers: Mapping[str, str] = field(default_factory=dict)
     allowed_origins: frozenset[str] = frozenset()
+    cache_generations: Mapping[str, int] = field(default_factory=dict)
+
+    def cache_generation(self, group_id: GroupId) -> str:
+        """What the names of the group's kept answers depend on; empty where none were ever to be forgotten."""
+        numbers = [self.cache_generations.get(whose, 0) for whose in (EVERY_GROUP, group_id)]
+        return ":".join(map(str, numbers)) if any(numbers) else ""
 
     def welcomes(self, origin: str) -> bool:
         """Whether pages of this origin may read the tenant's answers; ``*`` among the allowed ones is all of them."""

@@ -10,6 +10,8 @@ from domain.chat import JsonObject
 READ_ONLY = ("id",)
 #: The fields below which every text is a secret.
 SECRETS = ("api_keys",)
+#: The field that says which cached answers are forgotten.
+GENERATIONS = "cache_generations"
 #: What stands in the place of a secret; no header can hold it, so that one that is sent back is refused as a key.
 _HIDDEN = "…"
 #: A secret shorter than this shows nothing of itself.
@@ -70,6 +72,21 @@ def shown_changes(before: JsonObject, after: JsonObject) -> tuple[Change, ...]:
         else change
         for change in changes(before, after)
     )
+
+
+def forgetting(document: JsonObject, whose: str) -> JsonObject:
+    """The document with a new generation of cached answers, of one group or of all."""
+    present = document.get(GENERATIONS)
+    known = present if isinstance(present, dict) else {}
+    number = known.get(whose)
+    # Somebody may have written something else there by hand.
+    return {**document, GENERATIONS: {**known, whose: number + 1 if isinstance(number, int) else 1}}
+
+
+def as_forgetful(document: JsonObject, before: JsonObject) -> JsonObject:
+    """The document that is to stand in the place of another: what was forgotten there does not come back."""
+    kept = {GENERATIONS: before[GENERATIONS]} if GENERATIONS in before else {}
+    return {**kept, **document}
 
 
 def moved_keys(before: JsonObject, after: JsonObject) -> tuple[Flaw, ...]:

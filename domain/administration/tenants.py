@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from domain.administration.access import Operator
-from domain.administration.documents import READ_ONLY, Flaw, changes, merge_patch, moved_keys, pointer
+from domain.administration.documents import READ_ONLY, Flaw, changes, forgetting, merge_patch, moved_keys, pointer
 from domain.administration.errors import (
     GroupExists,
     InvalidDocument,
@@ -19,7 +19,10 @@ from domain.facts import Administered
 from domain.ids import is_id
 from domain.ports import Journal, Stored, TenantDocuments
 from domain.providers import ProviderRegistry
-from domain.tenants import GroupId, TenantId
+from domain.tenants import EVERY_GROUP, GroupId, TenantId
+
+#: How often a change that needs no version is tried while others change the document.
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,29 @@ class TenantAdministration:
         before = await self._current(tenant_id, version)
         await self.documents.replace(tenant_id, None, before.version)
         self._tell(by, "tenant.delete", tenant_id, before.document or {}, {})
+
+    async def forget_answers(self, by: Operator, tenant_id: TenantId, group_id: GroupId | None = None) -> None:
+        """Let no answer that is kept for a cache key be given again, of one group or of all.
+
+        Raises:
+            UnknownTenant, UnknownGroup, TenantMisconfigured: in this order.
+            VersionChanged: others kept changing the document.
+        """
+        for attempt in range(_TRIES):
+            before = await self.show(tenant_id)
+            if group_id is not None and group_id not in groups_of(before):
+                raise UnknownGroup(group_id)
+            if before.document is None:
+                raise TenantMisconfigured
+            after = forgetting(before.document, group_id or EVERY_GROUP)
+            try:
+                await self.documents.replace(tenant_id, after, before.version)
+            except VersionChanged:
+                if attempt == _TRIES - 1:
+                    raise
+                continue
+            self._tell(by, "cache.forget", tenant_id, before.document, after)
+            return
 
     # --- groups ---------------------------------------------------------------------------------------------------
 

@@ -37,15 +37,17 @@ def idempotency_name(caller: Caller, key: str, fingerprint: str) -> str:
     return _digest([*parts, "", caller.user, key, ""])
 
 
-def cache_name(account: Account, target: Target, request: ChatRequest, *, extras: bool) -> str:
+def cache_name(account: Account, target: Target, request: ChatRequest, *, extras: bool, generation: str = "") -> str:
     """The name of the run whose answer a cache key stands for: the same request of the same group, and no other.
 
     Streamed or not, it is the same answer; and so it is where the model was asked for by another of its names.
     But an answer that keeps its ``extras``, what a provider sends beyond OpenAI's fields, is not for who gets none.
+    With another ``generation``, no answer that was kept before has the name.
     """
     asked = _canonical({key: value for key, value in request.body.items() if key not in _OF_THE_DRESS})
     parts = [account.tenant, account.group, target.provider.id, target.base_url, target.sent_model, asked]
-    return _digest(["cache", *parts, "extras" if extras else "", request.cache_key or ""])
+    named = ["cache", *parts, "extras" if extras else "", request.cache_key or ""]
+    return _digest([*named, generation] if generation else named)
 
 
 def _canonical(value: object) -> str:

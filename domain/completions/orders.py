@@ -122,7 +122,13 @@ class Orders:
     ) -> Started:
         """Join the run that has the cache key, or begin one that others can join."""
         tenant = prepared.caller.tenant
-        name = cache_name(prepared.account, prepared.target, prepared.request, extras=order.extras)
+        name = cache_name(
+            prepared.account,
+            prepared.target,
+            prepared.request,
+            extras=order.extras,
+            generation=tenant.cache_generation(prepared.account.group),
+        )
         under_way = self._limits.queue_seconds + self._limits.total_seconds + tenant.cache_seconds
         found = await self._joining.by_cache(name, order.run_id, under_way)
         if isinstance(found, Run) and not tenant.cache_charged:
@@ -172,7 +178,7 @@ class Orders:
         """
         execution = self._executions.begin(job, is_kept=False)
         try:
-            await insist(lambda: self._store.begin(job.run, job.kept), _BEGIN_PATIENCE)
+            await insist(lambda: self._store.begin(job.run, execution.writer.work), _BEGIN_PATIENCE)
         except SluiceError as error:
             execution.keep(error)
             raise

@@ -270,7 +270,7 @@ class Production:
             ending = replace(ending, charged=await self.settling.settle(job, usage))
             return ending if await self._record(execution, ending) else None
         ending = replace(ending, charged=charged)
-        tail.close(ended(replace(job.run, tail=len(tail.entries)), ending), ending)
+        tail.close(ended(job.run, ending, len(tail.entries)), ending)
         return ending
 
     async def _record(self, execution: Execution, ending: Ending) -> bool:
@@ -285,7 +285,7 @@ class Production:
             if ending.error is None and execution.writer.owes:
                 # Readers here must not take what they have seen for the whole answer.
                 ending = replace(ending, status=Status.FAILED, completion=None, error=RunError.of(StoreUnavailable()))
-        tail.close(ended(replace(run, tail=len(tail.entries)), ending), ending)
+        tail.close(ended(run, ending, len(tail.entries)), ending)
         return True
 
     async def _keep_answer(self, job: Job, ending: Ending) -> None:

@@ -22,7 +22,8 @@ class Tail:
         self.ending: Ending | None = None
         self.readers = 0
         self.left = asyncio.get_running_loop().time()
-        self._bell: asyncio.Future[None] | None = None
+        #: One for each reader that waits: it is the reader's own, to be cancelled with it.
+        self._bells: set[asyncio.Future[None]] = set()
 
     @contextmanager
     def read(self) -> "Iterator[Tail]":
@@ -54,11 +55,7 @@ class Tail:
             left = None if until is None else until - loop.time()
             if left is not None and left <= 0:
                 return False
-            if self._bell is None:
-                self._bell = loop.create_future()
-            # It rings for whoever has seen less, too. And wait() leaves it alone when this reader is cancelled or gives
-            # up: it belongs to all of them.
-            await asyncio.wait((self._bell,), timeout=left)
+            await self._rung(left)
         return True
 
     async def ended(self, seconds: float | None = None) -> Ending | None:
@@ -72,8 +69,28 @@ class Tail:
             await self.grown(len(self.entries), left)
         return self.ending
 
+    async def _rung(self, seconds: float | None) -> None:
+        """Wait for the bell, at most for so many seconds. ``asyncio.wait`` does that, too, in a third turn of the loop
+        and twice the time: every chunk of every reader comes by here.
+        """
+        loop = asyncio.get_running_loop()
+        bell: asyncio.Future[None] = loop.create_future()
+        self._bells.add(bell)
+        timer = loop.call_later(seconds, _ring, bell) if seconds is not None else None
+        try:
+            await bell
+        finally:
+            self._bells.discard(bell)
+            if timer is not None:
+                timer.cancel()
+
     def _ring(self) -> None:
-        if self._bell is not None:
-            if not self._bell.done():
-                self._bell.set_result(None)
-            self._bell = None
+        bells, self._bells = self._bells, set()
+        for bell in bells:
+            _ring(bell)
+
+
+def _ring(bell: "asyncio.Future[None]") -> None:
+    # It may have been cancelled a moment ago, with its reader.
+    if not bell.done():
+        bell.set_result(None)

@@ -31,13 +31,13 @@ class LogWriter:
     """The log of one attempt, written by its owner.
 
     ``grace`` is how many seconds the store may be away before the run gives up. ``written`` is the event loop's time
-    of the last write that was acknowledged, which renewed the lease.
+    of the last write that was acknowledged, which renewed the lease. ``work`` is what the store has of the run's.
     """
 
     def __init__(self, store: RunStore, run: Run, work: Work | None, tail: Tail, grace: float) -> None:
         self._store = store
         self._run = run
-        self._work = work
+        self.work = work
         self._tail = tail
         self._grace = grace
         #: Everything that was said, since the store may lose what it has.
@@ -167,7 +167,7 @@ class LogWriter:
                     base = answer.tail
                 case Standing.UNKNOWN:
                     # Somebody emptied the store. What is known here is enough to go on.
-                    await self._store.begin(run, self._work)
+                    await self._store.begin(run, self.work)
                     base, self._told = 0, None
                 case Standing.OWNED | Standing.CANCELLING:
                     self._told = by

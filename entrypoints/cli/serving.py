@@ -13,6 +13,7 @@ import typer
 
 from config.settings import PREFIX, Settings, SettingsError, read_settings
 from entrypoints.cli.exits import Exit
+from entrypoints.process import end_on_sigterm, open_files_up_to_the_hard_limit
 
 Host: TypeAlias = Annotated[str | None, typer.Option(help="Address to listen on, in place of SLUICE_HOST.")]
 Port: TypeAlias = Annotated[str | None, typer.Option(help="Port to listen on, in place of SLUICE_PORT.")]
@@ -35,6 +36,8 @@ def _environment(host: str | None, port: str | None) -> dict[str, str]:
 
 def start(environment: dict[str, str], *, surfaces: bool) -> Exit:
     """Serve, or without ``surfaces`` only work, with the settings in the environment; the exit status."""
+    end_on_sigterm()
+    open_files_up_to_the_hard_limit()
     try:
         settings = read_settings(environment)
     except SettingsError as error:
@@ -86,8 +89,8 @@ def _serve(
     from config.composition import CompositionError, build, start_logging
     from domain.errors import Unfit
     from entrypoints import demo
-    from entrypoints.http.app import serve as run
     from entrypoints.http.assembly import assemble
+    from entrypoints.http.running import serve as run
 
     start_logging(settings)
     try:

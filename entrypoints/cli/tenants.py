@@ -2,14 +2,13 @@
 
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from domain.administration.documents import Change, masked, shown_changes
+from domain.administration.documents import Change, as_forgetful, masked, shown_changes
 from domain.chat import JsonObject
 from domain.ids import is_id
 from entrypoints.cli.arguments import AsJson, TenantName
@@ -121,8 +120,9 @@ def delete(
 
 async def _planned(tenants: "TenantAdministration", tenant_id: str, document: JsonObject) -> _Step:
     before = await tenants.documents.read(tenant_id) if is_id(tenant_id) else None
-    present: Mapping[str, object] = before.document or {} if before is not None else {}
-    return _Step(tenant_id, before, document, shown_changes(dict(present), document))
+    present: JsonObject = before.document or {} if before is not None else {}
+    document = as_forgetful(document, present)
+    return _Step(tenant_id, before, document, shown_changes(present, document))
 
 
 def _problems(tenants: "TenantAdministration", step: _Step) -> list[str]:

@@ -62,13 +62,15 @@ class Answering:
     ) -> HTTPResponse | None:
         """Answer with the stream or the completion, as the request asks; with a job in place of the completion where
         the surface has ``jobs``, or the client prefers one."""
-        order = replace(order, idempotency_key=idempotency_key(request.headers), span=exchange.span)
+        headers = request.headers
+        key, silence = idempotency_key(headers), read_timeout(headers)
+        order = replace(order, idempotency_key=key, silence=silence, span=exchange.span)
         known = await self._named_by_cursor(request, caller, chat)
         if known is not None:
             return await self._resume(request, exchange, known, _path_of(request, known))
         if not chat.stream and (jobs or _preferred(request).respond_async):
             return await self._queue(request, exchange, caller, chat, order, accepted=200 if jobs else 202)
-        started = await self.runs.start(caller, chat, replace(order, silence=read_timeout(request.headers)))
+        started = await self.runs.start(caller, chat, order)
         self._note(exchange, request, started)
         if not chat.stream:
             return await self._whole(exchange, started)

@@ -1,7 +1,6 @@
 """The Sanic application: routes, the error handler, start and drain. Decides nothing about completions."""
 
 import re
-import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,9 +31,6 @@ Handler: TypeAlias = Callable[..., Coroutine[Any, Any, HTTPResponse | None]]
 Hook: TypeAlias = Callable[[], Awaitable[None]]
 
 
-#: Connections that may wait to be accepted: as many as come at once where another replica has gone. Sanic's 100 are
-#: soon full, and who comes then waits a second or three for the system's next try.
-BACKLOG = 4096
 #: Seconds that readers get to take the end of their streams when the process ends.
 _LAST_WORDS = 3.0
 
@@ -190,19 +186,3 @@ def _add_lifecycle(app: App, services: Services, settings: HttpSettings) -> None
     app.register_listener(start, "before_server_start")
     app.register_listener(drain, "before_server_stop")
     app.register_listener(close, "after_server_stop")
-
-
-def serve(app: App, listener: socket.socket) -> None:
-    """Run the application on a listening socket, in this process, until SIGTERM or SIGINT. One process is one replica.
-
-    Raises:
-        Exception: what a start hook raised.
-    """
-    app.run(
-        sock=listener,
-        backlog=BACKLOG,
-        protocol=app.ctx.protocol,
-        single_process=True,
-        access_log=False,
-        motd=False,
-    )

@@ -1,7 +1,8 @@
 """The application, put together from a container's finished services."""
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 
 from config.container import Container
@@ -94,7 +95,8 @@ def assemble(
     app = create_app(services, http, name)
     if admin is not None:
         routes = admin_routes(container)
-        own = AdminServices(routes, container.verifier(), services.exchanges, services.ops)
+        described = Description(partial(_described_inside, routes)) if settings.docs else None
+        own = AdminServices(routes, container.verifier(), services.exchanges, services.ops, described)
         open_with(app, create_admin_app(own, f"{name}-admin"), admin)
     return app
 
@@ -131,3 +133,9 @@ def _described() -> JsonObject:
     from entrypoints.http.description.completions import describe
 
     return describe(version("sluice"))
+
+
+def _described_inside(routes: Sequence[Route]) -> JsonObject:
+    from entrypoints.http.admin.description import describe
+
+    return describe(version("sluice"), routes)

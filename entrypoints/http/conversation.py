@@ -90,7 +90,7 @@ class Conversation(Http):
         self.keep_alive = head.keep_alive
         self.unread = head.body
         self._expects_continue = head.expects_continue
-        self._body_due = protocol.loop.time() + protocol.bounds.body_seconds
+        self._body_due = protocol.loop.time() + protocol.bounds.body_seconds + protocol.spread
         protocol.begin_answer()
         self.request = request = protocol.request_class(
             url_bytes=head.target,
@@ -151,7 +151,7 @@ class Conversation(Http):
             self._expects_continue = False
             await self.protocol.send(HTTP_CONTINUE)
         self.protocol.room = awaited + UNASKED_BYTES
-        await self.protocol.receive_more()
+        await self.protocol.receive_more(awaited)
 
     def _end_body(self) -> None:
         self.unread = 0

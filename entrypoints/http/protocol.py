@@ -31,6 +31,7 @@ class FrontDoor(HttpProtocol):
 
     __slots__ = (
         "_answered",
+        "_awaited",
         "_deaf",
         "_due",
         "_leaving",
@@ -55,6 +56,7 @@ class FrontDoor(HttpProtocol):
         self.room = UNASKED_BYTES
         self.spare = self._answered = self._deaf = self._leaving = self._paused = False
         self._due = 0.0
+        self._awaited = 0
         self._http = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -71,7 +73,7 @@ class FrontDoor(HttpProtocol):
         transport.set_write_buffer_limits(low=16 * 1024, high=64 * 1024)
         self.recv_buffer = bytearray()
         self.conn_info = ConnInfo(transport)
-        self._end_in(_SPARE_SECONDS if self.spare else bounds.head_seconds + self._spread)
+        self._end_in(_SPARE_SECONDS if self.spare else bounds.head_seconds + self.spread)
         self._task = self.loop.create_task(self.connection_task())
 
     def data_received(self, data: bytes) -> None:
@@ -80,7 +82,8 @@ class FrontDoor(HttpProtocol):
         self.recv_buffer += data
         if len(self.recv_buffer) > self.room:
             self._overflow()
-        self._data_received.set()
+        if len(self.recv_buffer) >= self._awaited:
+            self._data_received.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
@@ -108,7 +111,7 @@ class FrontDoor(HttpProtocol):
     def begin_head(self) -> None:
         """The head of a request has begun, and not all of it is here. A connection's first is timed from its begin."""
         if self._answered:
-            self._end_in(self.bounds.head_seconds + self._spread)
+            self._end_in(self.bounds.head_seconds + self.spread)
 
     def admits(self, target: bytes) -> bool:
         """Whether there is room for a request; there always is for one that asks how the service is."""
@@ -147,7 +150,9 @@ class FrontDoor(HttpProtocol):
 
     # --- bytes ------------------------------------------------------------------------------------------------
 
-    async def receive_more(self) -> None:
+    async def receive_more(self, awaited: int = 0) -> None:
+        """Come back when more bytes are here, and ``awaited`` of them in all: who drips wakes nobody with each drop."""
+        self._awaited = awaited
         self._resume()
         self._data_received.clear()
         await self._data_received.wait()
@@ -186,7 +191,7 @@ class FrontDoor(HttpProtocol):
     # --- time -------------------------------------------------------------------------------------------------
 
     @property
-    def _spread(self) -> float:
+    def spread(self) -> float:
         """Some part of a quarter of a second: those who came together and are slow do not all end in one moment."""
         return (id(self) >> 4 & 0xFF) / 1024
 

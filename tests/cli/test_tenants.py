@@ -68,6 +68,20 @@ def test_the_difference_is_shown_without_keys_and_a_dry_run_changes_nothing(
     assert shell.run("tenant", "apply", "-f", changed, "--dry-run", ACME_KEY=KEY).status == 0
 
 
+def test_what_was_forgotten_is_not_brought_back_by_a_file(shell: Shell, redis: RedisServer) -> None:
+    redis.command("SET", "tenant:globex", '{"groups": {"staff": {}}, "cache_generations": {"*": 2}}')
+    file = shell.file("t.toml", "[globex.groups.staff]\n[globex.groups.guests]\n")
+
+    applied = shell.run("tenant", "apply", "-f", file)
+
+    assert applied.out.splitlines() == [
+        "~ globex",
+        "    /groups/guests: nothing -> {}",
+        "0 created, 1 changed, 0 unchanged",
+    ]
+    assert document(redis, "globex") == {"groups": {"staff": {}, "guests": {}}, "cache_generations": {"*": 2}}
+
+
 def test_all_that_is_wrong_is_told_before_anything_is_written(shell: Shell, redis: RedisServer) -> None:
     wrong = (
         "[ok]\n[openai]\n['a b']\n[bad]\ncolour = 1\ndefault_group = 'x'\n[worse.limits]\nrequests_per_minute = -1\n"

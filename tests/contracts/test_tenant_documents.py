@@ -8,6 +8,7 @@ from adapters.documents import parse_tenant
 from adapters.memory.tenants import MemoryTenantStore
 from adapters.redis.connection import RedisConnection
 from adapters.redis.tenants import RedisTenantStore
+from domain.administration.documents import forgetting
 from domain.administration.errors import VersionChanged
 from domain.chat import JsonObject
 from domain.errors import TenantMisconfigured
@@ -49,6 +50,18 @@ async def test_a_version_is_of_the_content_and_of_nothing_else(store: Store) -> 
     third = await store.replace("acme", DOCUMENT, second.version)
 
     assert first.version == third.version != second.version
+
+
+async def test_a_generation_of_answers_is_served_as_soon_as_it_was_raised(store: Store) -> None:
+    first = await store.replace("acme", DOCUMENT, None)
+    before = await store.get("acme")
+
+    await store.replace("acme", forgetting(first.document or {}, "staff"), first.version)
+
+    after = await store.get("acme")
+    assert before is not None
+    assert after is not None
+    assert (before.cache_generation("staff"), after.cache_generation("staff")) == ("", "0:1")
 
 
 async def test_a_document_of_another_version_is_not_overwritten(store: Store) -> None:

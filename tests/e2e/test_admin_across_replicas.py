@@ -82,6 +82,7 @@ def test_a_changed_tenant_is_another_replicas_too(replicas: tuple[Replica, Repli
     assert seconds_until(lambda: there.ask().status_code == 403) < _SECONDS
 
 
+@pytest.mark.slow
 def test_a_drained_target_is_passed_over_by_another_replica_until_it_is_put_back_there(
     replicas: tuple[Replica, Replica], redis: RedisServer
 ) -> None:

@@ -29,6 +29,7 @@ ROUTES = {
     ("GET", ONE): Access.READ_OWN,
     ("PATCH", ONE): Access.CHANGE,
     ("DELETE", ONE): Access.CHANGE,
+    ("DELETE", ONE + "/cache"): Access.CHANGE,
     ("GET", ONE + "/groups"): Access.READ_OWN,
     ("POST", ONE + "/groups"): Access.CHANGE,
     ("GET", ONE + "/groups/{group_id}"): Access.READ_OWN,

@@ -12,6 +12,7 @@ from entrypoints.http import ops
 from entrypoints.http.admin.routes import MANNERS, Route, endpoint
 from entrypoints.http.app import App, add_plain, bare_app
 from entrypoints.http.bounds import Bounds
+from entrypoints.http.description.pages import Description
 from entrypoints.http.exchange import Exchanges
 from entrypoints.http.ops import Ops
 from entrypoints.http.refusals import Refusals
@@ -31,6 +32,7 @@ class AdminServices:
     verifier: TokenVerifier
     exchanges: Exchanges
     ops: Ops
+    description: Description | None = None
 
 
 def create_admin_app(services: AdminServices, name: str) -> App:
@@ -45,7 +47,8 @@ def create_admin_app(services: AdminServices, name: str) -> App:
             methods=[route.method],
             name=f"{route.method}_{route.path.strip('/').translate(_PLAIN)}",
         )
-    add_plain(app, services.ops.endpoints(inside=True), services.exchanges)
+    described = services.description.endpoints() if services.description is not None else {}
+    add_plain(app, {**services.ops.endpoints(inside=True), **described}, services.exchanges)
     return app
 
 

@@ -27,6 +27,13 @@ class Tenants:
             Route("GET", one, Access.READ_OWN, self.show, "A tenant's document, secrets masked."),
             Route("PATCH", one, Access.CHANGE, self.patch, "Change a tenant by JSON merge patch; needs `If-Match`."),
             Route("DELETE", one, Access.CHANGE, self.delete, "Delete a tenant; needs `If-Match`. Its balances stay."),
+            Route(
+                "DELETE",
+                one + "/cache",
+                Access.CHANGE,
+                self.forget_answers,
+                "Forget cached answers, of a `group` or all.",
+            ),
             Route("GET", groups, Access.READ_OWN, self.list_groups, "A tenant's groups."),
             Route(
                 "POST",
@@ -72,6 +79,11 @@ class Tenants:
 
     async def delete(self, ask: Ask) -> HTTPResponse:
         await self.tenants.delete(ask.operator, ask.parts["tenant_id"], ask.version())
+        return ask.done()
+
+    async def forget_answers(self, ask: Ask) -> HTTPResponse:
+        group = ask.query("group").get("group")
+        await self.tenants.forget_answers(ask.operator, ask.parts["tenant_id"], group)
         return ask.done()
 
     # --- groups ---------------------------------------------------------------------------------------------------

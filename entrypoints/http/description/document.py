@@ -38,7 +38,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: its body is one of ``models``, or text of another ``media`` type; neither is none.
+    """An answer: its body is one of ``models`` in JSON of this ``form``, or text of another ``media`` type; or none.
 
     ``links`` are names of operations with the parameters that the answer has for them, as runtime expressions.
     """
@@ -48,9 +48,10 @@ class Reply:
     media: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    form: str = _JSON
 
     def as_json(self) -> JsonObject:
-        content: JsonObject = {_JSON: {"schema": _one_of(self.models)}} if self.models else {}
+        content: JsonObject = {self.form: {"schema": _one_of(self.models)}} if self.models else {}
         content |= {media: {"schema": {"type": "string"}} for media in self.media}
         headers = {name: {"description": says, "schema": {"type": "string"}} for name, says in self.headers.items()}
         links = {name: {"operationId": name, "parameters": dict(given)} for name, given in self.links.items()}

@@ -502,6 +502,20 @@ def test_no_two_cached_requests_have_the_same_name(one: tuple[str, ...], other: 
     assert (names[0] == names[1]) is (one == other)
 
 
+def test_each_generation_has_a_name_of_its_own_and_the_first_one_that_of_before() -> None:
+    target, request = a_target(), a_request(cache_key="k")
+    tenants = [a_tenant(cache_generations=numbers) for numbers in ({}, {"*": 1}, {"staff": 1}, {"*": 1, "staff": 1})]
+
+    names = [
+        cache_name(an_account(), target, request, extras=True, generation=tenant.cache_generation("staff"))
+        for tenant in tenants
+    ]
+
+    assert len(set(names)) == 4
+    assert names[0] == cache_name(an_account(), target, request, extras=True)
+    assert tenants[2].cache_generation("guests") == ""
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.text(alphabet='a:"{}é', max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(alphabet="ab:", max_size=2), inner, max_size=3),
