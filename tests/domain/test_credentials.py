@@ -6,10 +6,11 @@ import pytest
 
 from adapters.memory.apikeys import MemoryApiKeyStore
 from adapters.memory.tenants import MemoryTenantStore
-from domain import credentials, keys
+from domain import credentials, keys, scopes
 from domain.credentials import ApiKeys, KeyGrant
 from domain.errors import InvalidGroup, InvalidRequest, NotAuthenticated, TooManyApiKeys, UnknownApiKey, UnknownTenant
 from domain.tenants import Limits, Principal
+from tests.builders import NOW
 from tests.fakes import FrozenClock, SeededEntropy
 
 pytestmark = pytest.mark.anyio
@@ -120,6 +121,7 @@ async def test_unknown_revoked_and_expired_keys_are_refused_in_the_same_words(
         ({"name": "two\nlines"}, "name"),
         ({"name": "two\u2028lines"}, "name"),
         ({"expires": 1}, "expires"),
+        ({"expires": int(NOW)}, "expires"),
         ({"scopes": frozenset({"sluice:everything"})}, "scopes"),
     ],
 )
@@ -129,6 +131,13 @@ async def test_nobody_is_granted_what_cannot_be(api_keys: ApiKeys, changes: dict
 
     assert (refusal.value.param, refusal.value.code) == (param, "invalid_value")
     assert await api_keys.list("acme") == []
+
+
+async def test_whoever_names_an_unknown_scope_is_told_which_there_are(api_keys: ApiKeys) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        await api_keys.issue(grant(scopes=frozenset({"sluice:everything"})))
+
+    assert all(scope in refusal.value.message for scope in scopes.KNOWN)
 
 
 async def test_a_key_is_for_a_tenant_and_a_group_that_exist(api_keys: ApiKeys) -> None:
