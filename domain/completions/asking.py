@@ -28,8 +28,8 @@ class Asking:
         self.until = asyncio.get_running_loop().time() + call.deadline
         self.left = list(route.targets)
         self.asked = 0
-        #: Whether anything was given out, be it only whose turn it is to speak.
-        self.opened = False
+        #: The choices of which anything was given out, be it only whose turn it is to speak.
+        self.opened: set[int] = set()
         self.target = route.first
         self.retries = False
         self.said: Said | None = None

@@ -1,7 +1,7 @@
 """Chunks into a completion, and a completion back into chunks."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -84,15 +84,22 @@ def speaks(chunk: Chunk) -> bool:
     return False
 
 
-def without_role(chunk: Chunk) -> Chunk:
-    """The chunk as it goes on with an answer that has been opened: clients join what is repeated."""
-    if not any("role" in choice["delta"] for choice in chunk.body["choices"]):
-        return chunk
+def indexes(chunk: Chunk) -> Iterator[int]:
+    """The choices that a chunk is about."""
+    return (choice["index"] for choice in chunk.body["choices"])
+
+
+def without_role(chunk: Chunk, opened: Container[int] | None = None) -> Chunk:
+    """The chunk as it goes on with choices that have been ``opened``, by default all: clients join what is repeated."""
     choices = [
-        {**choice, "delta": {key: value for key, value in choice["delta"].items() if key != "role"}}
+        _without_role(choice) if opened is None or choice["index"] in opened else choice
         for choice in chunk.body["choices"]
     ]
-    return rewritten(chunk, {**chunk.body, "choices": choices})
+    return rewritten(chunk, {**chunk.body, "choices": choices}) if choices != chunk.body["choices"] else chunk
+
+
+def _without_role(choice: JsonObject) -> JsonObject:
+    return {**choice, "delta": {key: value for key, value in choice["delta"].items() if key != "role"}}
 
 
 def rewritten(chunk: Chunk, body: JsonObject) -> Chunk:

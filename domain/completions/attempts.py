@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from domain.chat import Chunk, Completion
 from domain.completions.asking import Asking, Load
-from domain.completions.assembly import speaks, without_role
+from domain.completions.assembly import indexes, speaks, without_role
 from domain.completions.continuing import Diverged, Repetition, Rest, Said, plain_text, prefilled, takes_prefill
 from domain.completions.health import Health
 from domain.errors import ProviderError, ProviderTimeout, ProviderTruncated
@@ -33,6 +33,8 @@ class Attempt:
         self.call = asking.take(target)
         self.spoke = False
         self._first_token: float | None = None
+        #: The choices that earlier attempts have opened, and have said nothing in.
+        self._opened = frozenset(asking.opened)
         self._sequel: Rest | Repetition | None = None
         if asking.said is not None:
             asking.sequels += 1
@@ -45,11 +47,15 @@ class Attempt:
             self._first_token = self._visit.answered(first_token=True)
         if self._sequel is not None:
             return self._sequel.of(chunks)
-        if self._asking.opened:
-            # An earlier attempt has opened the answer, and has said nothing in it.
-            return tuple(without_role(chunk) for chunk in chunks if speaks(chunk) or chunk.usage is not None)
-        self._asking.opened = bool(chunks)
-        return chunks
+        for chunk in chunks:
+            self._asking.opened.update(indexes(chunk))
+        if not self._opened:
+            return chunks
+        return tuple(without_role(chunk, self._opened) for chunk in chunks if self._is_new(chunk))
+
+    def _is_new(self, chunk: Chunk) -> bool:
+        """Whether a chunk does more than open what an earlier attempt has opened."""
+        return speaks(chunk) or chunk.usage is not None or not self._opened.issuperset(indexes(chunk))
 
     @property
     def is_heard(self) -> bool:

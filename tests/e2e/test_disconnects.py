@@ -85,8 +85,15 @@ async def serve(gateway: GatewayProcess, count: int) -> int:
 
 
 def sockets(gateway: GatewayProcess) -> int:
-    links = Path(f"/proc/{gateway.pid}/fd").iterdir()
-    return sum(str(link.readlink()).startswith("socket:") for link in links)
+    return sum(_leads_to(link).startswith("socket:") for link in Path(f"/proc/{gateway.pid}/fd").iterdir())
+
+
+def _leads_to(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except FileNotFoundError:
+        # It has been closed since the folder was read.
+        return ""
 
 
 def connections(redis: RedisServer) -> int:

@@ -145,7 +145,8 @@ async def test_chunks_of_one_read_come_together(scripted: ProviderProcess, provi
         sizes = [len(batch) async for batch in batches]
 
     assert sum(sizes) == 2003
-    assert len(sizes) < 500
+    # How many there are in one depends on which of the two is faster.
+    assert max(sizes) > 10
 
 
 async def test_the_strict_surface_gets_openais_fields_only(scripted: ProviderProcess, provider: OpenAIProvider) -> None:

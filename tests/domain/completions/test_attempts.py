@@ -70,6 +70,15 @@ async def test_an_answer_that_was_opened_is_not_opened_again() -> None:
     assert b"role" not in then.data
 
 
+async def test_each_choice_is_opened_once_whoever_opens_it() -> None:
+    opening = [a_chunk(index=index, delta={"role": "assistant", "content": ""}) for index in range(2)]
+    said = [a_chunk(index=index, delta={"content": "Hi"}) for index in range(2)]
+    alone, mended = Stage(Cast(one=[[*opening, *said]])), Stage(Cast(one=[[opening[0], ILL], [*opening, *said]]))
+
+    assert await alone.stream(alone.asking(ONE)) == [*opening, *said]
+    assert await mended.stream(mended.asking(ONE)) == [*opening, *said]
+
+
 @pytest.mark.parametrize("code", ["invalid_request", "content_filter"])
 async def test_what_the_caller_can_mend_is_told_and_sent_nowhere_else(code: str) -> None:
     refusal = ProviderRejected("no", code=code, param=None, status=400)
