@@ -199,7 +199,8 @@ async def test_every_single_append_whose_reply_is_lost_is_made_good(stage: Stage
 
         def judge(command: bytes) -> Fate:
             nonlocal odd
-            if b"in_progress" not in command or b"EVALSHA" not in command:
+            # Only the record that a run begins with tells whom to answer as.
+            if b"in_progress" not in command or b"EVALSHA" not in command or b"answer_id" in command:
                 return Fate.PASS
             odd = not odd
             return Fate.LOSE_REPLY if odd else Fate.PASS
